@@ -1,0 +1,310 @@
+//! The agent's configuration: one TOML file, every key optional, `packaging/agent.toml` spells out the defaults.
+//!
+//! A typo, a wrong unit or an impossible value fails at start with file, line and key; nothing falls back silently.
+
+mod units;
+
+pub use units::{AlarmBudget, Duration, Size};
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tacit_wire::message::Profile;
+use tacit_wire::{Digest, Encoding, NodeId, SiteId};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Who this node is.
+    pub node: NodeConfig,
+    /// What is sampled.
+    pub sampling: SamplingConfig,
+    /// How it is judged.
+    pub detect: DetectConfig,
+    /// Where it goes.
+    pub publish: PublishConfig,
+    /// What waits on disk.
+    pub outbox: OutboxConfig,
+    /// Local Prometheus endpoints to read.
+    pub scrape: Vec<ScrapeConfig>,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeConfig {
+    /// Identity in the fleet; by default made from the host name.
+    pub id: Option<NodeId>,
+    /// Site, the group of nodes that share a topic prefix.
+    pub site: SiteId,
+    /// Where state is kept (learned models, outbox).
+    pub data_dir: PathBuf,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            id: None,
+            site: "default".parse().expect("it has the right form"),
+            data_dir: "/var/lib/tacit-agent".into(),
+        }
+    }
+}
+
+/// `[sampling]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SamplingConfig {
+    /// Distance of samples.
+    pub interval: Duration,
+    /// Distance of process scans; an opening event asks for one more.
+    pub process_interval: Duration,
+    /// Most series; beyond it families are dropped in a declared order.
+    pub max_series: usize,
+    /// Sources to leave out, by name.
+    pub disable: Vec<String>,
+    /// Whether command lines of top processes are read and sent.
+    pub command_lines: bool,
+    /// Interfaces to leave out, by prefix.
+    pub ignore_interfaces: Vec<String>,
+    /// Block devices to leave out, by prefix.
+    pub ignore_devices: Vec<String>,
+    /// Mount points to leave out, by prefix.
+    pub ignore_mounts: Vec<String>,
+}
+
+impl Default for SamplingConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            process_interval: Duration::from_secs(10),
+            max_series: 512,
+            disable: Vec::new(),
+            command_lines: true,
+            ignore_interfaces: vec!["veth".into()],
+            ignore_devices: vec!["loop".into(), "ram".into(), "zram".into()],
+            ignore_mounts: Vec::new(),
+        }
+    }
+}
+
+/// `[detect]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DetectConfig {
+    /// Model events this node may raise: the one sensitivity setting.
+    pub alarm_budget: AlarmBudget,
+    /// Warn when a file system will be full within this time at its present rate.
+    pub disk_full_within: Duration,
+    /// Distance of state snapshots.
+    pub snapshot_interval: Duration,
+}
+
+impl Default for DetectConfig {
+    fn default() -> Self {
+        Self {
+            alarm_budget: AlarmBudget::per_day(1),
+            disk_full_within: Duration::from_secs(12 * 3600),
+            snapshot_interval: Duration::from_secs(900),
+        }
+    }
+}
+
+/// `[publish]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PublishConfig {
+    /// `mqtt://HOST:PORT` or `mqtts://HOST:PORT`.
+    pub broker: String,
+    /// How much is sent.
+    pub profile: ProfileName,
+    /// How it is written.
+    pub encoding: Encoding,
+    /// Cap on payload bytes a month; absent means none.
+    pub bytes_per_month: Option<Size>,
+    /// User name, when the broker asks for one.
+    pub username: Option<String>,
+    /// File that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// File with the certificates to trust (PEM), for `mqtts`.
+    pub ca_file: Option<PathBuf>,
+    /// This node's certificate (PEM), for `mqtts`.
+    pub cert_file: Option<PathBuf>,
+    /// Its key (PEM).
+    pub key_file: Option<PathBuf>,
+    /// Longest wait before connecting again.
+    pub backoff_max: Duration,
+}
+
+impl Default for PublishConfig {
+    fn default() -> Self {
+        Self {
+            broker: "mqtt://127.0.0.1:1883".into(),
+            profile: ProfileName::Lean,
+            encoding: Encoding::Cbor,
+            bytes_per_month: None,
+            username: None,
+            password_file: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            backoff_max: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A profile in the file; a typo is an error here, unlike on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProfileName {
+    /// Events, health and births only.
+    Events,
+    /// The default.
+    Lean,
+    /// Everything.
+    Full,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Events => Self::Events,
+            ProfileName::Lean => Self::Lean,
+            ProfileName::Full => Self::Full,
+        }
+    }
+}
+
+/// `[outbox]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutboxConfig {
+    /// Most bytes on disk and in memory together.
+    pub max_bytes: Size,
+    /// Oldest message kept.
+    pub max_age: Duration,
+}
+
+impl Default for OutboxConfig {
+    fn default() -> Self {
+        Self { max_bytes: Size::mib(64), max_age: Duration::from_secs(7 * 86_400) }
+    }
+}
+
+/// `[[scrape]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScrapeConfig {
+    /// Name of the job, an attribute of its series.
+    pub job: String,
+    /// `http://127.0.0.1:PORT/metrics`.
+    pub url: String,
+    /// Distance of reads.
+    #[serde(default = "scrape_interval")]
+    pub interval: Duration,
+    /// Longest wait for an answer.
+    #[serde(default = "scrape_timeout")]
+    pub timeout: Duration,
+    /// Metric names to take, by prefix; empty takes all, up to `max_series`.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Most series of this endpoint.
+    #[serde(default = "scrape_series")]
+    pub max_series: usize,
+}
+
+fn scrape_interval() -> Duration {
+    Duration::from_secs(10)
+}
+fn scrape_timeout() -> Duration {
+    Duration::from_secs(3)
+}
+fn scrape_series() -> usize {
+    50
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not a configuration; the text names line, key and what is allowed.
+    #[error("{path}: {text}")]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        text: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, parsed, or holds an impossible value.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text).map_err(|text| ConfigError::Invalid { path: path.to_owned(), text })
+    }
+
+    /// Parses and checks a text; errors say line, key and what is allowed.
+    ///
+    /// # Errors
+    /// The first thing wrong, in words.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What no single field's type can check.
+    fn check(&self) -> Result<(), String> {
+        let s = &self.sampling;
+        if !(16..=4096).contains(&s.max_series) {
+            return Err(format!("sampling.max_series = {}: allowed are 16 to 4096", s.max_series));
+        }
+        if !(100..=60_000).contains(&s.interval.as_millis()) {
+            return Err(format!("sampling.interval = \"{}\": allowed are 100ms to 60s", s.interval));
+        }
+        if s.process_interval.as_millis() < 1000 {
+            return Err(format!("sampling.process_interval = \"{}\": at least 1s", s.process_interval));
+        }
+        if self.outbox.max_bytes.bytes() < 1 << 20 {
+            return Err(format!("outbox.max_bytes = \"{}\": at least 1MiB", self.outbox.max_bytes));
+        }
+        let broker = &self.publish.broker;
+        if !(broker.starts_with("mqtt://") || broker.starts_with("mqtts://")) {
+            return Err(format!("publish.broker = {broker:?}: expected mqtt://HOST:PORT or mqtts://HOST:PORT"));
+        }
+        if self.publish.cert_file.is_some() != self.publish.key_file.is_some() {
+            return Err("publish.cert_file and publish.key_file go together: set both or none".into());
+        }
+        Ok(())
+    }
+
+    /// The hash that birth and report carry.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let text = toml::to_string(self).expect("a configuration is plain tables and values");
+        Digest::of(text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_set_is_the_default() {
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+    }
+}

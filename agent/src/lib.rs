@@ -1,0 +1,13 @@
+//! The Tacit agent: samples a node, judges it locally, and publishes only what matters.
+//!
+//! The modules in the order of the flow (DESIGN: the tree tells the data's journey):
+//!
+//! ```text
+//! source → ring → detect ┐
+//!                summary ├→ outbox → publish ⇄ collector
+//!        links   context ┘              ↑ fleet (commands, desired state)
+//! ```
+
+pub mod clock;
+pub mod config;
+pub mod source;

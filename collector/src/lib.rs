@@ -1,0 +1,9 @@
+//! The Tacit collector: takes in what agents publish, keeps it, makes incidents of it, and shows it.
+//!
+//! ```text
+//! broker → ingest → store ← incident
+//!                     ↓
+//!              api → console
+//! ```
+
+pub mod store;

@@ -1,0 +1,116 @@
+//! Where everything is kept: one trait, one method per question the collector asks, no SQL outside this folder.
+//!
+//! SQLite is the default; PostgreSQL comes behind the same trait. Writes of what nodes send go through
+//! [`Store::commit`] alone: it is one transaction for a batch, idempotent on (node, stream, number), and a message is
+//! acknowledged only after it returned.
+
+mod types;
+
+pub use types::*;
+
+use async_trait::async_trait;
+use tacit_wire::message::StreamAck;
+use tacit_wire::{EventId, NodeId, SeriesDef};
+
+/// Why the store could not answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or failed; trying again may help.
+    #[error("database: {0}")]
+    Database(String),
+    /// The database belongs to a newer version of the collector.
+    #[error("the database has schema version {found}, this collector knows up to {known}: use a newer collector")]
+    TooNew {
+        /// Version of the file.
+        found: i64,
+        /// Newest version known.
+        known: i64,
+    },
+    /// The thing asked for is not there.
+    #[error("{0} does not exist")]
+    NotFound(String),
+    /// The change does not fit the present state.
+    #[error("{0}")]
+    Conflict(String),
+}
+
+/// The collector's memory.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    // -- what nodes send ------------------------------------------------------------------------------------------
+
+    /// Stores a batch in one transaction and says for each message whether it was new. On an error nothing is stored.
+    async fn commit(&self, batch: Vec<Incoming>) -> Result<Vec<Outcome>, StoreError>;
+
+    /// The cumulative acknowledgement of each stream of a node.
+    async fn acks(&self, node: &NodeId) -> Result<Vec<StreamAck>, StoreError>;
+
+    /// Keeps a message that could not be decoded; the oldest of a bounded number is forgotten.
+    async fn quarantine(&self, bad: Quarantined) -> Result<(), StoreError>;
+
+    /// The quarantine, newest first.
+    async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, StoreError>;
+
+    // -- nodes ----------------------------------------------------------------------------------------------------
+
+    /// All nodes by name.
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError>;
+
+    /// One node.
+    async fn node(&self, node: &NodeId) -> Result<Option<NodeRecord>, StoreError>;
+
+    /// Marks a node as lost or gone, unless a newer connection is known.
+    async fn mark_offline(
+        &self,
+        node: &NodeId,
+        connection: Option<u64>,
+        reason: &str,
+        at_ms: i64,
+    ) -> Result<bool, StoreError>;
+
+    /// The series dictionary of a node's current epoch.
+    async fn dictionary(&self, node: &NodeId) -> Result<Vec<SeriesDef>, StoreError>;
+
+    /// Replaces or extends the dictionary of an epoch.
+    async fn put_dictionary(
+        &self,
+        node: &NodeId,
+        epoch: u32,
+        series: &[SeriesDef],
+        whole: bool,
+    ) -> Result<(), StoreError>;
+
+    /// Minute values of series between two times, oldest first.
+    async fn points(&self, query: PointQuery) -> Result<Vec<SeriesPoints>, StoreError>;
+
+    // -- events and incidents --------------------------------------------------------------------------------------
+
+    /// Events, newest first.
+    async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// One event.
+    async fn event(&self, node: &NodeId, event: EventId) -> Result<Option<EventRecord>, StoreError>;
+
+    /// Incidents, newest first.
+    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, StoreError>;
+
+    /// One incident with its events and audit trail.
+    async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, StoreError>;
+
+    /// Writes an incident (new when its id is 0), links events to it and appends to its audit trail, in one transaction.
+    async fn save_incident(&self, change: IncidentChange) -> Result<Incident, StoreError>;
+
+    /// Stored events that no incident has looked at yet, oldest first: correlation goes on from here after a crash.
+    async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Marks events as looked at although no incident took them.
+    async fn mark_judged(&self, events: &[(NodeId, EventId)]) -> Result<(), StoreError>;
+
+    // -- housekeeping -----------------------------------------------------------------------------------------------
+
+    /// Forgets what is older than the retention allows and says how many rows went.
+    async fn retain(&self, limits: &Retention, now_ms: i64) -> Result<u64, StoreError>;
+
+    /// Counts for the home page and `/metrics`.
+    async fn totals(&self) -> Result<Totals, StoreError>;
+}

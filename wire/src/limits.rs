@@ -1,0 +1,20 @@
+//! Bounds on everything that crosses the wire. A message beyond one of them is refused as a whole.
+
+/// Largest payload on the wire, compressed or not.
+pub const PAYLOAD: usize = 64 * 1024;
+/// Largest payload after decompression: 16 times the wire's bound holds every honest message and stops a bomb.
+pub const DECOMPRESSED: usize = 1024 * 1024;
+/// Payloads larger than this are compressed.
+pub const COMPRESS_ABOVE: usize = 1024;
+/// Longest short text: names, reasons, versions.
+pub const NAME: usize = 256;
+/// Longest sentence or command line.
+pub const TEXT: usize = 2048;
+/// Longest body of a diagnosis or configuration.
+pub const BODY: usize = 48 * 1024;
+/// Most elements of any list.
+pub const LIST: usize = 8192;
+/// Most attributes of one series.
+pub const ATTRIBUTES: usize = 8;
+/// Most points of one row of a summary or recording.
+pub const POINTS: usize = 4096;
