@@ -2,8 +2,11 @@
 //!
 //! A typo, a wrong unit or an impossible value fails at start with file, line and key; nothing falls back silently.
 
+mod check;
+mod locate;
 mod units;
 
+pub use check::loopback_url;
 pub use units::{AlarmBudget, Duration, Size};
 
 use std::path::{Path, PathBuf};
@@ -259,36 +262,18 @@ impl Config {
     /// Parses and checks a text; errors say line, key and what is allowed.
     ///
     /// # Errors
-    /// The first thing wrong, in words.
+    /// The first thing wrong, as `line N: key: what is wrong and what is allowed`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|e| e.to_string())?;
-        config.check()?;
+        let config: Self = toml::from_str(text).map_err(|e| {
+            let Some(span) = e.span() else { return e.message().to_owned() };
+            let key = locate::key_at(text, span.start).map(|key| format!("{key}: ")).unwrap_or_default();
+            format!("line {}: {key}{}", locate::line_of(text, span.start), e.message().replace('\n', "; "))
+        })?;
+        check::check(&config).map_err(|wrong| match locate::line_of_key(text, &wrong.key) {
+            Some(line) => format!("line {line}: {}: {}", wrong.key, wrong.text),
+            None => format!("{}: {}", wrong.key, wrong.text),
+        })?;
         Ok(config)
-    }
-
-    /// What no single field's type can check.
-    fn check(&self) -> Result<(), String> {
-        let s = &self.sampling;
-        if !(16..=4096).contains(&s.max_series) {
-            return Err(format!("sampling.max_series = {}: allowed are 16 to 4096", s.max_series));
-        }
-        if !(100..=60_000).contains(&s.interval.as_millis()) {
-            return Err(format!("sampling.interval = \"{}\": allowed are 100ms to 60s", s.interval));
-        }
-        if s.process_interval.as_millis() < 1000 {
-            return Err(format!("sampling.process_interval = \"{}\": at least 1s", s.process_interval));
-        }
-        if self.outbox.max_bytes.bytes() < 1 << 20 {
-            return Err(format!("outbox.max_bytes = \"{}\": at least 1MiB", self.outbox.max_bytes));
-        }
-        let broker = &self.publish.broker;
-        if !(broker.starts_with("mqtt://") || broker.starts_with("mqtts://")) {
-            return Err(format!("publish.broker = {broker:?}: expected mqtt://HOST:PORT or mqtts://HOST:PORT"));
-        }
-        if self.publish.cert_file.is_some() != self.publish.key_file.is_some() {
-            return Err("publish.cert_file and publish.key_file go together: set both or none".into());
-        }
-        Ok(())
     }
 
     /// The hash that birth and report carry.
@@ -306,5 +291,35 @@ mod tests {
     #[test]
     fn nothing_set_is_the_default() {
         assert_eq!(Config::parse(""), Ok(Config::default()));
+    }
+
+    /// The shipped file documents every default; it may not drift from the code.
+    #[test]
+    fn the_shipped_file_spells_out_the_defaults() {
+        let text = include_str!("../../../packaging/agent.toml");
+        assert_eq!(Config::parse(text), Ok(Config::default()));
+
+        let all = toml::Table::try_from(Config::default()).expect("a configuration is tables and values");
+        for (section, keys) in all {
+            for key in keys.as_table().into_iter().flat_map(|t| t.keys()) {
+                assert!(text.contains(&format!("\n{key} = ")), "packaging/agent.toml does not set {section}.{key}");
+            }
+        }
+    }
+
+    /// Keys without a default, and those of `[[scrape]]`, are shown commented out; that text must be valid too.
+    #[test]
+    fn what_the_shipped_file_comments_out_is_valid() {
+        let text = include_str!("../../../packaging/agent.toml");
+        let enabled: String = text
+            .lines()
+            .map(|line| match line.strip_prefix("#") {
+                Some(rest) if !rest.starts_with(' ') => format!("{rest}\n"),
+                _ => format!("{line}\n"),
+            })
+            .collect();
+        let config = Config::parse(&enabled.replace("mqtt://", "mqtts://")).expect("commented examples are valid");
+        assert_eq!(config.scrape.len(), 1);
+        assert!(config.node.id.is_some() && config.publish.ca_file.is_some());
     }
 }

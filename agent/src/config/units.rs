@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 macro_rules! text_value {
-    ($name:ident) => {
+    ($name:ident, $expected:literal) => {
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.collect_str(self)
@@ -14,7 +14,17 @@ macro_rules! text_value {
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                String::deserialize(d)?.parse().map_err(de::Error::custom)
+                struct Text;
+                impl de::Visitor<'_> for Text {
+                    type Value = $name;
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str($expected)
+                    }
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                d.deserialize_str(Text)
             }
         }
     };
@@ -66,7 +76,7 @@ impl fmt::Display for Duration {
         write!(f, "{}{unit}", ms / factor)
     }
 }
-text_value!(Duration);
+text_value!(Duration, "a duration in quotes, as in \"10s\"");
 
 /// A number of bytes, written with its unit: `B`, `KiB`, `MiB`, `GiB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -105,7 +115,7 @@ impl fmt::Display for Size {
         write!(f, "{}{unit}", self.0 / factor)
     }
 }
-text_value!(Size);
+text_value!(Size, "a size in quotes, as in \"64MiB\"");
 
 /// How many model events a node may raise: `"1/day"`, `"2/week"`, `"off"`.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -155,7 +165,7 @@ impl fmt::Display for AlarmBudget {
         }
     }
 }
-text_value!(AlarmBudget);
+text_value!(AlarmBudget, "an alarm budget in quotes, as in \"1/day\"");
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,193 @@
+//! What no single field's type can check: ranges, and keys that belong together.
+
+use std::net::IpAddr;
+
+use super::{Config, ScrapeConfig};
+
+/// A key that holds something impossible.
+#[derive(Debug)]
+pub struct Wrong {
+    /// The key, as `sampling.interval` or `scrape[1].url`.
+    pub key: String,
+    /// What it holds and what is allowed.
+    pub text: String,
+}
+
+fn wrong(key: impl Into<String>, text: impl Into<String>) -> Result<(), Wrong> {
+    Err(Wrong { key: key.into(), text: text.into() })
+}
+
+/// The first thing wrong, in the order of the sections.
+pub fn check(config: &Config) -> Result<(), Wrong> {
+    if config.node.data_dir.as_os_str().is_empty() {
+        return wrong(
+            "node.data_dir",
+            "it is empty; give a folder the agent may write, as in \"/var/lib/tacit-agent\"",
+        );
+    }
+    sampling(config)?;
+    detect(config)?;
+    publish(config)?;
+    if config.outbox.max_bytes.bytes() < 1 << 20 {
+        return wrong("outbox.max_bytes", format!("{:?}: at least 1MiB", config.outbox.max_bytes.to_string()));
+    }
+    if config.outbox.max_age.as_millis() < 60_000 {
+        return wrong("outbox.max_age", format!("{:?}: at least 1min", config.outbox.max_age.to_string()));
+    }
+    for (i, scrape) in config.scrape.iter().enumerate() {
+        endpoint(scrape, &format!("scrape[{i}]"))?;
+        if config.scrape[..i].iter().any(|s| s.job == scrape.job) {
+            return wrong(
+                format!("scrape[{i}].job"),
+                format!("{:?} is there twice; each job needs its own name", scrape.job),
+            );
+        }
+    }
+    Ok(())
+}
+
+fn sampling(config: &Config) -> Result<(), Wrong> {
+    let s = &config.sampling;
+    if !(100..=60_000).contains(&s.interval.as_millis()) {
+        return wrong("sampling.interval", format!("{:?}: allowed are 100ms to 60s", s.interval.to_string()));
+    }
+    if s.process_interval.as_millis() < 1000 {
+        return wrong("sampling.process_interval", format!("{:?}: at least 1s", s.process_interval.to_string()));
+    }
+    if !(16..=4096).contains(&s.max_series) {
+        return wrong("sampling.max_series", format!("{}: allowed are 16 to 4096", s.max_series));
+    }
+    Ok(())
+}
+
+fn detect(config: &Config) -> Result<(), Wrong> {
+    let d = &config.detect;
+    if d.disk_full_within.as_millis() < 60_000 {
+        return wrong("detect.disk_full_within", format!("{:?}: at least 1min", d.disk_full_within.to_string()));
+    }
+    if d.snapshot_interval.as_millis() < 10_000 {
+        return wrong(
+            "detect.snapshot_interval",
+            format!("{:?}: at least 10s, so that the disk is spared", d.snapshot_interval.to_string()),
+        );
+    }
+    Ok(())
+}
+
+fn publish(config: &Config) -> Result<(), Wrong> {
+    let p = &config.publish;
+    broker(&p.broker)?;
+    match (&p.cert_file, &p.key_file) {
+        (Some(_), None) => {
+            return wrong("publish.cert_file", "publish.key_file is not set; certificate and key go together");
+        }
+        (None, Some(_)) => {
+            return wrong("publish.key_file", "publish.cert_file is not set; certificate and key go together");
+        }
+        _ => {}
+    }
+    let tls = [("ca_file", &p.ca_file), ("cert_file", &p.cert_file)];
+    if let Some((key, _)) = tls.iter().find(|(_, file)| file.is_some())
+        && p.broker.starts_with("mqtt://")
+    {
+        return wrong(
+            format!("publish.{key}"),
+            "publish.broker is mqtt://, which has no TLS; use mqtts:// or leave it out",
+        );
+    }
+    if p.password_file.is_some() && p.username.is_none() {
+        return wrong("publish.password_file", "publish.username is not set; a password needs a user name");
+    }
+    if !(1000..=86_400_000).contains(&p.backoff_max.as_millis()) {
+        return wrong("publish.backoff_max", format!("{:?}: allowed are 1s to 1d", p.backoff_max.to_string()));
+    }
+    Ok(())
+}
+
+fn broker(broker: &str) -> Result<(), Wrong> {
+    const KEY: &str = "publish.broker";
+    const FORM: &str = "expected mqtt://HOST:PORT or mqtts://HOST:PORT";
+    let Some(rest) = broker.strip_prefix("mqtt://").or_else(|| broker.strip_prefix("mqtts://")) else {
+        return wrong(KEY, format!("{broker:?}: {FORM}"));
+    };
+    if rest.contains('@') {
+        return wrong(KEY, "it holds a user name; use publish.username and publish.password_file");
+    }
+    match host_port(rest) {
+        Some((host, Some(_))) if !host.is_empty() && !host.contains('/') => Ok(()),
+        Some((_, None)) => wrong(KEY, format!("{broker:?} has no port: {FORM}")),
+        _ => wrong(KEY, format!("{broker:?}: {FORM}")),
+    }
+}
+
+/// `host:port`, `[v6]:port`, or either without a port; `None` when neither.
+fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
+    let (host, rest) = match text.strip_prefix('[') {
+        Some(inner) => inner.split_once(']')?,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    match rest.strip_prefix(':') {
+        Some(port) => port.parse().ok().filter(|p| *p > 0).map(|p| (host, Some(p))),
+        None => rest.is_empty().then_some((host, None)),
+    }
+}
+
+fn endpoint(scrape: &ScrapeConfig, at: &str) -> Result<(), Wrong> {
+    let label = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if scrape.job.is_empty() || scrape.job.len() > 64 || !scrape.job.chars().all(label) {
+        return wrong(format!("{at}.job"), format!("{:?}: use 1 to 64 of a-z, A-Z, 0-9, '-', '_' and '.'", scrape.job));
+    }
+    if let Err(text) = loopback_url(&scrape.url) {
+        return wrong(format!("{at}.url"), text);
+    }
+    if scrape.interval.as_millis() < 1000 {
+        return wrong(format!("{at}.interval"), format!("{:?}: at least 1s", scrape.interval.to_string()));
+    }
+    if !(10..=scrape.interval.as_millis()).contains(&scrape.timeout.as_millis()) {
+        let (timeout, interval) = (scrape.timeout.to_string(), scrape.interval.to_string());
+        return wrong(format!("{at}.timeout"), format!("{timeout:?}: allowed are 10ms to the interval, {interval:?}"));
+    }
+    if !(1..=4096).contains(&scrape.max_series) {
+        return wrong(format!("{at}.max_series"), format!("{}: allowed are 1 to 4096", scrape.max_series));
+    }
+    Ok(())
+}
+
+/// Whether `url` is plain HTTP on this host's loopback: the agent reads its neighbours, never the network.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn loopback_url(url: &str) -> Result<(), String> {
+    const FORM: &str = "expected http://127.0.0.1:PORT/PATH (or localhost, or [::1]): the agent reads only this host";
+    let wrong = || format!("{url:?}: {FORM}");
+    let rest = url.strip_prefix("http://").ok_or_else(wrong)?;
+    let authority = &rest[..rest.find(['/', '?', '#']).unwrap_or(rest.len())];
+    let (host, _) = host_port(authority).ok_or_else(wrong)?;
+    let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if local { Ok(()) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_scraped() {
+        for good in
+            ["http://127.0.0.1:9100/metrics", "http://localhost/metrics", "http://[::1]:80", "http://127.9.9.9/x?y=1"]
+        {
+            assert_eq!(loopback_url(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "https://127.0.0.1/metrics",
+            "http://10.0.0.1/metrics",
+            "http://127.0.0.1.evil.example/",
+            "http://127.0.0.1@evil.example/",
+            "http://localhost:99999/",
+            "http://",
+            "",
+        ] {
+            assert!(loopback_url(bad).is_err(), "{bad:?} must be refused");
+        }
+    }
+}
