@@ -1,1 +1,4 @@
-//! See the crate description.
+//! `tacit-bench`: measures what the agent costs, side by side with other agents in one run.
+
+pub mod cli;
+pub mod footprint;

@@ -1,1 +1,7 @@
-fn main() {}
+//! The operator's program: see `tacit --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tacit::run()
+}

@@ -1,0 +1,29 @@
+//! Arguments.
+
+use clap::{Parser, Subcommand};
+
+use crate::footprint;
+
+/// Measures Tacit: footprint now, quality and fault injection as they come.
+#[derive(Debug, Parser)]
+#[command(name = "tacit-bench", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// CPU, memory, bytes on the wire and disk writes of the agent, and of peers installed here.
+    Footprint(footprint::Options),
+}
+
+/// Parses the command line and runs it.
+///
+/// # Errors
+/// What the command could not do.
+pub fn run() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Footprint(options) => footprint::run(&options),
+    }
+}

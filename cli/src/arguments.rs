@@ -1,0 +1,167 @@
+//! Arguments of `tacit`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Fleet monitoring that speaks only when something is wrong.
+///
+/// Without a command: `tacit up`.
+#[derive(Debug, Parser)]
+#[command(name = "tacit", version, args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// Options of `tacit up`, when no command is named.
+    #[command(flatten)]
+    pub up: Up,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start collector, console and an agent for this machine, in one process.
+    Up(Up),
+    /// Is all quiet? What stands behind it?
+    Status(Ask),
+    /// The nodes of the fleet.
+    Nodes(Ask),
+    /// Incidents that are not resolved, or all.
+    Incidents(Incidents),
+    /// One incident.
+    #[command(subcommand)]
+    Incident(Incident),
+    /// Events, newest first.
+    Events(Events),
+    /// Everything that nodes publish, decoded, as it comes.
+    Tail(Tail),
+    /// Completions for a shell.
+    Completions {
+        /// bash, zsh, fish, elvish, powershell.
+        shell: clap_complete::Shell,
+    },
+    /// The fault that `tacit up --try` injects; it runs in a process of its own so that it can be named as the culprit.
+    #[command(name = "try-fault", hide = true)]
+    TryFault {
+        /// How long it lasts.
+        #[arg(long, default_value_t = 45)]
+        seconds: u64,
+        /// Memory to take, in bytes.
+        #[arg(long, default_value_t = 0)]
+        memory: u64,
+    },
+}
+
+/// `tacit up`
+#[derive(Debug, Clone, Args)]
+pub struct Up {
+    /// Where everything is kept.
+    #[arg(long, default_value = ".tacit")]
+    pub data: PathBuf,
+    /// Where the console and the API listen.
+    #[arg(long, default_value = "127.0.0.1:8420")]
+    pub http: SocketAddr,
+    /// Where the broker listens.
+    #[arg(long, default_value = "127.0.0.1:1883")]
+    pub mqtt: SocketAddr,
+    /// Inject a bounded, reversible cpu and memory fault once a first model has been learned.
+    #[arg(long = "try")]
+    pub try_fault: bool,
+    /// How messages travel: cbor, or json for people and scripts.
+    #[arg(long, default_value = "cbor", value_parser = ["cbor", "json"])]
+    pub encoding: String,
+    /// Log more: error, warn, info, debug.
+    #[arg(long, default_value = "warn")]
+    pub log: String,
+}
+
+/// What every question has.
+#[derive(Debug, Clone, Args)]
+pub struct Ask {
+    /// Address of the collector.
+    #[arg(long, env = "TACIT_COLLECTOR", default_value = "http://127.0.0.1:8420")]
+    pub collector: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tacit incidents`
+#[derive(Debug, Clone, Args)]
+pub struct Incidents {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+    /// Resolved ones too.
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `tacit incident …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum Incident {
+    /// What is wrong, why we think so, since when.
+    Show(OneIncident),
+    /// Say that you have it.
+    Ack(OneIncident),
+    /// Say that it is over.
+    Resolve(OneIncident),
+    /// Say what it was.
+    Label {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        one: OneIncident,
+        /// true, false-alarm, maintenance, duplicate, unsure.
+        #[arg(value_parser = ["true", "false-alarm", "maintenance", "duplicate", "unsure"])]
+        label: String,
+    },
+}
+
+/// An incident by its number.
+#[derive(Debug, Clone, Args)]
+pub struct OneIncident {
+    /// Its number.
+    pub id: i64,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+    /// Who does it; by default the user of this shell.
+    #[arg(long, env = "USER", default_value = "operator")]
+    pub actor: String,
+    /// A remark for the audit trail.
+    #[arg(long)]
+    pub note: Option<String>,
+}
+
+/// `tacit events`
+#[derive(Debug, Clone, Args)]
+pub struct Events {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+    /// Only of this node.
+    #[arg(long)]
+    pub node: Option<String>,
+    /// At most so many.
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+    /// Go on with new ones as they come.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+/// `tacit tail`
+#[derive(Debug, Clone, Args)]
+pub struct Tail {
+    /// Address of the broker.
+    #[arg(long, env = "TACIT_BROKER", default_value = "mqtt://127.0.0.1:1883")]
+    pub broker: String,
+    /// Only of this node.
+    #[arg(long)]
+    pub node: Option<String>,
+    /// One JSON object a line, whole.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,52 @@
+//! The commands, one file each.
+
+mod events;
+mod incidents;
+mod nodes;
+mod status;
+mod tail;
+
+use anyhow::Result;
+use clap::CommandFactory as _;
+use serde::Serialize;
+
+use crate::arguments::{Arguments, Command};
+use crate::{fault, up};
+
+/// Runs what the arguments ask for; without a command that is `up`.
+///
+/// # Errors
+/// What the command could not do, in words.
+pub fn run(arguments: Arguments) -> Result<()> {
+    match arguments.command {
+        None => up::run(&arguments.up),
+        Some(Command::Up(options)) => up::run(&options),
+        Some(Command::Status(ask)) => status::run(&ask),
+        Some(Command::Nodes(ask)) => nodes::run(&ask),
+        Some(Command::Incidents(options)) => incidents::list(&options),
+        Some(Command::Incident(what)) => incidents::one(&what),
+        Some(Command::Events(options)) => events::run(&options),
+        Some(Command::Tail(options)) => tail::run(&options),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Arguments::command(), "tacit", &mut std::io::stdout());
+            Ok(())
+        }
+        Some(Command::TryFault { seconds, memory }) => {
+            fault::run(seconds, memory);
+            Ok(())
+        }
+    }
+}
+
+/// Prints a text; a closed pipe is an error that the caller knows.
+fn print(text: &str) -> Result<()> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Prints a value as indented JSON.
+fn print_json(value: &impl Serialize) -> Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}

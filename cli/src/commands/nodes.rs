@@ -1,0 +1,54 @@
+//! `tacit nodes`
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use tacit_collector::store::{NodeRecord, Presence};
+
+use super::{print, print_json};
+use crate::arguments::Ask;
+use crate::client::Client;
+use crate::output::{ago, now_ms, table};
+
+#[derive(Serialize, Deserialize)]
+struct Nodes {
+    nodes: Vec<NodeRecord>,
+}
+
+/// Lists the nodes.
+///
+/// # Errors
+/// When the collector cannot be asked.
+pub fn run(ask: &Ask) -> Result<()> {
+    let answer: Nodes = Client::new(&ask.collector).get("/nodes")?;
+    if ask.json {
+        return print_json(&answer);
+    }
+    if answer.nodes.is_empty() {
+        return print("No node has reported yet. Start an agent: tacit-agent run\n");
+    }
+    let now = now_ms();
+    let rows: Vec<Vec<String>> = answer.nodes.iter().map(|n| row(n, now)).collect();
+    print(&table(&["NODE", "SITE", "PRESENCE", "SEEN", "SERIES", "STAGE", "CPU", "MEMORY", "OPEN INCIDENTS"], &rows))
+}
+
+fn row(n: &NodeRecord, now: i64) -> Vec<String> {
+    let presence = match n.presence {
+        Presence::Online => "online",
+        Presence::Lost => "lost",
+        Presence::Stopped => "stopped",
+    };
+    let stage =
+        n.report.as_ref().map_or(&n.birth.models, |r| &r.models).first().map_or("–".into(), |m| m.stage.to_string());
+    let cost = n.report.as_ref().map(|r| &r.cost);
+    vec![
+        n.node.to_string(),
+        n.site.to_string(),
+        presence.into(),
+        format!("{} ago", ago(n.last_seen_ms, now)),
+        n.report.as_ref().map_or(n.birth.series, |r| r.series).to_string(),
+        stage,
+        cost.and_then(|c| c.cpu.get()).map_or("–".into(), |share| format!("{:.2} %", share * 100.0)),
+        cost.map_or("–".into(), |c| format!("{:.1} MB", c.pss as f64 / 1e6)),
+        n.open_incidents.to_string(),
+    ]
+}

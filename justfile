@@ -1,0 +1,35 @@
+# The commands of every day. `just check` is what CI runs.
+
+# Start Tacit on this machine.
+up *ARGS:
+    cargo run --release -- {{ARGS}}
+
+# Everything CI checks, cheapest first.
+check:
+    bash .ci/run
+
+# Tests only (the README's command).
+test:
+    cargo test --workspace --profile ci
+
+# Format and lint while editing.
+lint:
+    cargo fmt --all
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# The agent as it ships: static, small.
+dist TARGET="x86_64-unknown-linux-musl":
+    cargo build --profile dist --target {{TARGET}} -p tacit-agent
+
+# What the agent costs, beside peers installed here.
+footprint *ARGS:
+    cargo build --release -p tacit-agent
+    cargo run --release -p tacit-bench -- footprint {{ARGS}}
+
+# Micro-benches of every crate.
+bench *ARGS:
+    RUST_BACKTRACE=0 cargo bench --workspace {{ARGS}}
+
+# Regenerate the tables in docs/PROTOCOL.md after a change of names.
+update-docs:
+    UPDATE_DOCS=1 cargo test -p tacit-wire --test it
