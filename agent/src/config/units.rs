@@ -71,7 +71,7 @@ impl fmt::Display for Duration {
         let ms = self.as_millis();
         let (unit, factor) = [("d", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1000)]
             .into_iter()
-            .find(|(_, factor)| ms > 0 && ms % factor == 0)
+            .find(|(_, factor)| ms > 0 && ms.is_multiple_of(*factor))
             .unwrap_or(("ms", 1));
         write!(f, "{}{unit}", ms / factor)
     }
@@ -111,7 +111,7 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (unit, factor) =
-            SIZE_UNITS.into_iter().find(|(_, factor)| self.0 > 0 && self.0 % factor == 0).unwrap_or(("B", 1));
+            SIZE_UNITS.into_iter().find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor)).unwrap_or(("B", 1));
         write!(f, "{}{unit}", self.0 / factor)
     }
 }

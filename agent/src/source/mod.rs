@@ -7,9 +7,13 @@
 //! A source registers its series in the [`SeriesTable`] when it first sees them and then writes values into its slots
 //! without allocating. What the machine does not offer is [`Sampled::Absent`], with the reason in words; it is not an error.
 
+pub mod cgroup;
+pub mod feed;
 mod frame;
+pub mod hardware;
 mod load;
 mod proc_file;
+pub mod processes;
 mod rate;
 mod table;
 

@@ -1,3 +1,4 @@
 //! Integration tests of the agent, one binary.
 
 mod config;
+mod units;

@@ -1,0 +1,155 @@
+//! Processes: how many in which state, and the ones on top by processor, memory and disk.
+//!
+//! A scan reads `/proc/PID/stat` of every process, and `/proc/PID/io` of those that ran since the scan before. It is
+//! the dearest thing the agent does, so it runs on its own thread every `process_interval`, and at once when an event
+//! opens ([`ProcessScan::request`]). `agent/README.md` has the measured cost, beside that of `sysinfo`.
+
+mod scan;
+mod stat;
+
+pub use scan::Scanner;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tacit_wire::message::ProcessNote;
+use tacit_wire::semconv;
+
+use super::feed::Feed;
+use super::{Root, Sample, Sampled, Slot, Source, SourceError};
+use crate::clock::Tick;
+
+/// How many processes each list holds.
+pub const TOP: usize = 5;
+
+/// One scan.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProcessSnapshot {
+    /// When it was made.
+    pub at: Tick,
+    /// Processes that exist (not threads).
+    pub total: u32,
+    /// On a processor or waiting for one.
+    pub running: u32,
+    /// In uninterruptible sleep, usually for a disk.
+    pub blocked: u32,
+    /// Asleep.
+    pub sleeping: u32,
+    /// Stopped by a signal or a debugger.
+    pub stopped: u32,
+    /// Dead, and not yet waited for by their parent.
+    pub zombie: u32,
+    /// Most processor use since the scan before; empty in the first scan.
+    pub top_cpu: Vec<ProcessNote>,
+    /// Most resident memory.
+    pub top_memory: Vec<ProcessNote>,
+    /// Most bytes read from and written to disks since the scan before; empty without permission.
+    pub top_io: Vec<ProcessNote>,
+}
+
+impl ProcessSnapshot {
+    /// The three lists as one, each process once, processor users first.
+    #[must_use]
+    pub fn notes(&self) -> Vec<ProcessNote> {
+        let mut notes: Vec<ProcessNote> = Vec::with_capacity(3 * TOP);
+        for note in self.top_cpu.iter().chain(&self.top_io).chain(&self.top_memory) {
+            if notes.iter().all(|n| n.pid != note.pid) {
+                notes.push(note.clone());
+            }
+        }
+        notes
+    }
+}
+
+/// The scan's handle: cheap to clone, usable from any thread. The thread ends with the last handle.
+#[derive(Debug, Clone)]
+pub struct ProcessScan(Arc<Feed<Result<ProcessSnapshot, String>>>);
+
+impl ProcessScan {
+    /// Starts the thread `tacit-slow-proc`.
+    ///
+    /// # Errors
+    /// When the system refuses another thread.
+    pub fn start(root: &Root, interval: Duration, command_lines: bool) -> std::io::Result<Self> {
+        let mut scanner = Scanner::new(root, command_lines);
+        let feed = Feed::start("tacit-slow-proc", interval, move || {
+            scanner.scan(Tick::now()).map_err(|error| error.to_string())
+        })?;
+        Ok(Self(Arc::new(feed)))
+    }
+
+    /// Asks for a scan now, because an event opened; returns at once.
+    pub fn request(&self) {
+        self.0.request();
+    }
+
+    /// The newest scan, if there was one.
+    #[must_use]
+    pub fn newest(&self) -> Option<Arc<Result<ProcessSnapshot, String>>> {
+        self.0.newest().map(|(_, snapshot)| snapshot)
+    }
+
+    /// Waits, at most `limit`, for the next scan after `count` scans.
+    #[must_use]
+    pub fn wait_beyond(&self, count: u64, limit: Duration) -> Option<Arc<Result<ProcessSnapshot, String>>> {
+        self.0.wait_beyond(count, limit)
+    }
+}
+
+/// The source of family `processes`.
+#[derive(Debug)]
+pub struct Processes {
+    input: Input,
+    slots: Option<[Slot; 5]>,
+}
+
+#[derive(Debug)]
+enum Input {
+    /// The live machine: the newest scan of the thread.
+    Scan(ProcessScan),
+    /// A recorded tree: scanned in place.
+    Tree(Box<Scanner>),
+}
+
+impl Processes {
+    /// Takes its values from a running scan.
+    #[must_use]
+    pub fn new(scan: ProcessScan) -> Self {
+        Self { input: Input::Scan(scan), slots: None }
+    }
+
+    /// Scans the tree below `root` at each sample.
+    #[must_use]
+    pub fn of_tree(root: &Root) -> Self {
+        Self { input: Input::Tree(Box::new(Scanner::new(root, true))), slots: None }
+    }
+}
+
+impl Source for Processes {
+    fn name(&self) -> &'static str {
+        "processes"
+    }
+
+    fn sample(&mut self, out: &mut Sample<'_>) -> Result<Sampled, SourceError> {
+        let values = match &mut self.input {
+            Input::Scan(scan) => match scan.newest().as_deref() {
+                None => return Ok(Sampled::Data),
+                Some(Ok(snapshot)) => counts(snapshot),
+                Some(Err(error)) => return Err(SourceError::Other(error.clone())),
+            },
+            Input::Tree(scanner) => counts(&scanner.scan(out.at)?),
+        };
+        let slots = *self.slots.get_or_insert_with(|| {
+            ["running", "blocked", "sleeping", "stopped", "defunct"]
+                .map(|state| out.table.register(&semconv::PROCESS_COUNT, &[("process.state", state)]))
+        });
+        for (slot, value) in slots.into_iter().zip(values) {
+            out.set(slot, value as f32);
+        }
+        Ok(Sampled::Data)
+    }
+}
+
+fn counts(s: &ProcessSnapshot) -> [u32; 5] {
+    [s.running, s.blocked, s.sleeping, s.stopped, s.zombie]
+}
