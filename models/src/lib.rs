@@ -1,1 +1,23 @@
-//! See the crate description.
+//! Everything between a node's raw values and its verdict, without any I/O: the agent and the evaluation run the same code.
+//!
+//! In the order of the flow: [`standardise`] turns raw values into deviations from what is usual, [`whiten`] learns how
+//! a series' deviations hang together in time, [`graph`] writes that down as one ONNX graph for all series, [`runtime`]
+//! is the door through which that graph, or a stranger's, is loaded and run, [`calibrate`] learns which scores are rare
+//! here, and [`detector`] ties them together. [`manifest`] describes a model package; [`plain`] evaluates the same
+//! scores without the runtime, to check it.
+
+pub mod calibrate;
+pub mod detector;
+pub mod graph;
+pub mod manifest;
+pub mod plain;
+pub mod runtime;
+pub mod standardise;
+mod state;
+mod verdict;
+pub mod whiten;
+
+pub use detector::{Band, Detector, DetectorConfig, Step, Transition};
+pub use manifest::Manifest;
+pub use runtime::{Limits, Model, ModelError};
+pub use state::StateError;

@@ -1,0 +1,269 @@
+//! Which scores are rare on this node, and which threshold keeps the alarm budget.
+//!
+//! Everything works on `ls = ln(0.001 + host score)`. A running quantile `Q` follows the node's own 99 % point
+//! ([`RunningQuantile`]); a margin above it is steered so that the number of blocks of ten minutes in which the alarm
+//! would sound meets the budget ([`Margin`]). In the first day neither can be known; then the bar is everything seen so
+//! far plus a distance that shrinks with the points seen ([`SeenSoFar`]).
+
+/// Share of points above the running quantile.
+pub const TAIL: f32 = 0.01;
+
+/// Step of the running quantile in log score for a point a minute.
+const STEP_PER_MINUTE: f32 = 0.003;
+
+/// Length of a block, which is also the time during which a node is not alarmed anew.
+pub const BLOCK_MS: u64 = 600_000;
+
+/// The node's running 99 % point of the log score.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunningQuantile {
+    /// The estimate; meaningful from the first point on.
+    pub value: f32,
+    /// Points learned from.
+    pub points: u32,
+    step: f32,
+}
+
+impl RunningQuantile {
+    /// For a point every `period_ms`.
+    #[must_use]
+    pub fn new(period_ms: u32) -> Self {
+        Self { value: 0.0, points: 0, step: STEP_PER_MINUTE * period_ms as f32 / 60_000.0 }
+    }
+
+    /// Continues from saved numbers.
+    pub fn resume(&mut self, value: f32, points: u32) {
+        (self.value, self.points) = (value, points);
+    }
+
+    /// Learns one log score. In youth the step is `5 / points` (the ideal gain for the 99 % point of a log score that
+    /// varies by about 0.15), so that the first minutes are not lost.
+    pub fn learn(&mut self, ls: f32) {
+        if self.points == 0 {
+            self.value = ls;
+        }
+        self.points = self.points.saturating_add(1);
+        let step = (5.0 / self.points as f32).min(0.05).max(self.step);
+        self.value += if ls > self.value { step * (1.0 - TAIL) } else { -step * TAIL };
+    }
+}
+
+/// The value that at least `k` of the last `n` alarm values reach: an alarm at threshold `T` means it is above `T`.
+#[derive(Debug, Clone)]
+pub struct Sustained {
+    k: usize,
+    recent: [f32; Self::MAX],
+    n: usize,
+    at: usize,
+    filled: usize,
+}
+
+impl Sustained {
+    const MAX: usize = 16;
+
+    /// `k` of `n`, `1 <= k <= n <= 16`.
+    #[must_use]
+    pub fn new(k: usize, n: usize) -> Self {
+        let n = n.clamp(1, Self::MAX);
+        Self { k: k.clamp(1, n), recent: [f32::NEG_INFINITY; Self::MAX], n, at: 0, filled: 0 }
+    }
+
+    /// Forgets the last values.
+    pub fn clear(&mut self) {
+        *self = Self::new(self.k, self.n);
+    }
+
+    /// Takes a value and answers the k-th largest of the last n; minus infinity before there are k.
+    pub fn push(&mut self, value: f32) -> f32 {
+        self.recent[self.at] = value;
+        self.at = (self.at + 1) % self.n;
+        self.filled = (self.filled + 1).min(self.n);
+        if self.filled < self.k {
+            return f32::NEG_INFINITY;
+        }
+        let mut sorted = self.recent;
+        let window = &mut sorted[..self.n];
+        window.sort_unstable_by(|a, b| b.total_cmp(a));
+        window[self.k - 1]
+    }
+}
+
+/// A threshold above the running quantile that keeps a rate: every block of ten minutes either exceeded it (it rises by
+/// [`Margin::STEP`]) or not (it falls by so much that the two balance at the asked rate). Whatever the distribution
+/// of scores, the long-run rate of exceeding blocks is the asked one, as long as the margin is off its floor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Margin {
+    /// The margin in log score.
+    pub value: f32,
+    rate_per_block: f32,
+    block_started_ms: Option<u64>,
+    block_max: f32,
+}
+
+impl Margin {
+    /// Rise for a block that exceeded the margin.
+    pub const STEP: f32 = 0.25;
+
+    /// The lowest margin: a node without any noise need not spend its budget.
+    pub const FLOOR: f32 = 0.15;
+
+    /// The highest: about a hundredfold score.
+    pub const CEILING: f32 = 4.6;
+
+    /// With a budget of `per_day` events.
+    #[must_use]
+    pub fn new(start: f32, per_day: f64) -> Self {
+        let blocks = 86_400_000.0 / BLOCK_MS as f64;
+        let rate = (per_day / blocks).clamp(1e-4, 0.5) as f32;
+        Self { value: start, rate_per_block: rate, block_started_ms: None, block_max: f32::NEG_INFINITY }
+    }
+
+    /// Learns one sustained value above the running quantile. `at_ms` is monotonic; a block counts when it is over.
+    pub fn learn(&mut self, sustained: f32, at_ms: u64) {
+        let started = *self.block_started_ms.get_or_insert(at_ms);
+        self.block_max = self.block_max.max(sustained);
+        if at_ms.saturating_sub(started) >= BLOCK_MS {
+            let up = self.block_max > self.value;
+            self.move_by(if up { Self::STEP } else { -Self::STEP * self.rate_per_block / (1.0 - self.rate_per_block) });
+            self.forget_block();
+        }
+    }
+
+    /// An event was opened: it counts as one exceeding block.
+    pub fn spent(&mut self) {
+        self.move_by(Self::STEP);
+        self.forget_block();
+    }
+
+    /// Starts a new block with the next point.
+    pub fn forget_block(&mut self) {
+        self.block_started_ms = None;
+        self.block_max = f32::NEG_INFINITY;
+    }
+
+    fn move_by(&mut self, step: f32) {
+        self.value = (self.value + step).clamp(Self::FLOOR, Self::CEILING);
+    }
+}
+
+/// The bar of the first day: the largest sustained log score so far plus a distance that shrinks with experience.
+///
+/// Scores are in training rms, so 0 (a score of 1) is a fair prior for the largest. New values count only after
+/// half a minute to a minute: a fault on its way up must not raise the bar before itself. What was seen is forgotten
+/// in the time it took to see it, so that the noise of the first, roughly fitted minutes does not blunt the day.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SeenSoFar {
+    /// The largest sustained log score.
+    pub largest: f32,
+    /// Points behind it.
+    pub points: u32,
+    /// Raised by every event, so that a job that recurs cannot alarm all day.
+    pub extra: f32,
+    buckets: [f32; 2],
+    in_bucket: u32,
+}
+
+impl SeenSoFar {
+    /// Points in a bucket; a value counts after one to two of them.
+    const BUCKET: u32 = 30;
+
+    /// Continues from saved numbers.
+    #[must_use]
+    pub fn new(largest: f32, points: u32, extra: f32) -> Self {
+        Self { largest, points, extra, buckets: [f32::NEG_INFINITY; 2], in_bucket: 0 }
+    }
+
+    /// Learns one sustained log score; `usual` is where the largest falls back to.
+    pub fn learn(&mut self, sustained: f32, usual: f32) {
+        self.points = self.points.saturating_add(1);
+        self.buckets[0] = self.buckets[0].max(sustained);
+        self.in_bucket += 1;
+        self.largest -= (self.largest - usual).max(0.0) / self.points.max(600) as f32;
+        if self.in_bucket >= Self::BUCKET {
+            self.largest = self.largest.max(self.buckets[1]);
+            self.buckets = [f32::NEG_INFINITY, self.buckets[0]];
+            self.in_bucket = 0;
+        }
+    }
+
+    /// An event was opened: what led up to it is not usual.
+    pub fn spent(&mut self) {
+        self.extra = (self.extra + 0.1).min(1.0);
+        self.buckets = [f32::NEG_INFINITY; 2];
+        self.in_bucket = 0;
+    }
+
+    /// The bar in log score.
+    #[must_use]
+    pub fn bar(&self) -> f32 {
+        let distance = 0.2 + 0.3 * (60.0 / self.points.max(60) as f32).sqrt();
+        self.largest + distance + self.extra
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Noise(u64);
+
+    impl Noise {
+        /// A long tail: minus the logarithm of a uniform number.
+        fn next(&mut self) -> f32 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            -(((self.0 >> 40) as f32 + 1.0) / (1_u64 << 24) as f32).ln() * 0.15
+        }
+    }
+
+    #[test]
+    fn the_running_quantile_finds_the_tail_and_follows_a_shift() {
+        let (mut q, mut noise) = (RunningQuantile::new(60_000), Noise(3));
+        let mut above = 0;
+        for i in 0..40_000 {
+            let ls = noise.next() + if i > 20_000 { 1.0 } else { 0.0 };
+            above += u32::from(i > 30_000 && ls > q.value);
+            q.learn(ls);
+        }
+        assert!((60..160).contains(&above), "{above} of 10,000 above the 99 % point");
+    }
+
+    #[test]
+    fn the_margin_spends_the_asked_budget_whatever_the_tail() {
+        for scale in [0.3, 3.0] {
+            let (mut margin, mut noise) = (Margin::new(0.5, 2.0), Noise(9));
+            let mut events = 0;
+            let days = 200;
+            for minute in 0..days * 1440_u64 {
+                let value = noise.next() * scale;
+                events += u32::from(value > margin.value && margin.block_max <= margin.value);
+                margin.learn(value, minute * 60_000);
+            }
+            let per_day = f64::from(events) / days as f64;
+            assert!((1.5..2.6).contains(&per_day), "asked 2 a day, got {per_day} at scale {scale}");
+        }
+    }
+
+    #[test]
+    fn sustained_ignores_a_short_burst() {
+        let mut s = Sustained::new(5, 8);
+        let values = [0.0, 0.0, 9.0, 9.0, 9.0, 9.0, 0.0, 0.0, 0.0];
+        assert!(values.into_iter().all(|v| s.push(v) < 1.0));
+        (0..8).for_each(|_| _ = s.push(0.0));
+        let last: Vec<f32> = (0..5).map(|_| s.push(7.0)).collect();
+        assert!(last[4] > 6.0 && last[1] < 1.0, "{last:?}");
+    }
+
+    #[test]
+    fn the_first_bar_shrinks_with_experience_and_is_not_raised_by_what_it_should_catch() {
+        let mut seen = SeenSoFar::new(0.0, 60, 0.0);
+        let early = seen.bar();
+        (0..6000).for_each(|_| seen.learn(-0.2, -0.3));
+        let late = seen.bar();
+        assert!(early > 0.45 && late < early - 0.2, "{early} {late}");
+        (0..25).for_each(|_| seen.learn(2.0, -0.3));
+        assert!(seen.bar() <= late, "a fault of 25 points raised the bar before it could be caught");
+        seen.spent();
+        (0..200).for_each(|_| seen.learn(-0.2, -0.3));
+        assert!(seen.bar() < late + 0.15);
+    }
+}

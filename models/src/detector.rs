@@ -1,0 +1,539 @@
+//! The detector of one node at one period: raw values in, verdicts out.
+//!
+//! ```text
+//! values → standardise → ring of 16 rows → ONNX graph → per-series scores → mean = host score → verdict
+//!                             └→ autocovariances → refit (after 60, 120, 300, 600, 1800, 3600 points, then hourly)
+//! ```
+//!
+//! Series live in slots. A series that is new learns alone and takes part in the host score once it has statistics of
+//! its own and was fitted; one that goes keeps what it learned under its key, so that it may come back.
+
+use tacit_wire::message::Stage;
+
+use crate::graph;
+use crate::runtime::{Limits, Model, ModelError};
+use crate::standardise::{Phase, Standardiser};
+use crate::state::{self, SavedSeries, StateError};
+use crate::verdict::Verdict;
+use crate::whiten::{Autocovariance, WINDOW, Whitening};
+
+/// Points before the first fit.
+pub const FIRST_FIT: u64 = 60;
+
+/// Whole windows a series must have learned from before it is fitted.
+const WINDOWS_TO_FIT: u32 = 10;
+
+/// Fits while the node is young, in points.
+const EARLY_FITS: [u64; 6] = [FIRST_FIT, 120, 300, 600, 1800, 3600];
+
+/// How a detector is set up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DetectorConfig {
+    /// Number of slots.
+    pub capacity: usize,
+    /// Milliseconds between points.
+    pub period_ms: u32,
+    /// Events a day that the node may raise; `None` is one.
+    pub budget_per_day: Option<f64>,
+}
+
+/// What happens to the event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transition {
+    /// A new event.
+    Open,
+    /// The event goes on: renewed at most once a minute or when it becomes more severe. With [`Step::reopened`] it is
+    /// the event that closed less than ten minutes ago; after a restart it may be one that was open before.
+    Update,
+    /// The event ended.
+    Close,
+}
+
+/// The verdict on one point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Step {
+    /// Whether a model judged this point. If not, `score`, `alarm` and `severity` are 0.
+    pub judged: bool,
+    /// Smoothed host score in training rms: about 1 is usual.
+    pub score: f32,
+    /// Log ratio of the score to the threshold; above 0 the threshold is exceeded.
+    pub alarm: f32,
+    /// 0 to 1, from the alarm value of this point.
+    pub severity: f32,
+    /// Stage of learning.
+    pub stage: Stage,
+    /// Points learned from so far.
+    pub points: u64,
+    /// Series that took part.
+    pub series: u32,
+    /// Change of the event, if any.
+    pub transition: Option<Transition>,
+    /// Whether an event is open after this point.
+    pub open: bool,
+    /// The transition takes up an event that had closed.
+    pub reopened: bool,
+    /// The event outlasted the pause of learning: its level is being learned as normal.
+    pub persisting: bool,
+    /// Number of the newest event; an update or close is about this one.
+    pub event: u32,
+}
+
+/// What is usual for a series, in raw units.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Band {
+    /// Lower end.
+    pub low: f64,
+    /// Centre.
+    pub center: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Detector {
+    config: DetectorConfig,
+    keys: Vec<Option<u64>>,
+    standardiser: Standardiser,
+    autocovariance: Autocovariance,
+    verdict: Verdict,
+    /// Deviations, `[row][slot]`; row `newest` is the last.
+    rows: Vec<f32>,
+    newest: usize,
+    present: Vec<bool>,
+    /// Per slot, bit `k`: the value `k` points ago was there.
+    seen: Vec<u16>,
+    model: Option<Model>,
+    /// Slot of each column of the model.
+    columns: Vec<u32>,
+    /// Whether the slot's column in the model is about the series now bound there.
+    fitted: Vec<bool>,
+    column_scores: Vec<f32>,
+    scores: Vec<f32>,
+    shares: Vec<f32>,
+    onset_shares: Vec<f32>,
+    onset: Option<Onset>,
+    model_error: Option<ModelError>,
+    next_fit: u64,
+    newcomer_fit: u64,
+    job: Option<FitJob>,
+    /// Series that are gone, oldest first.
+    dormant: Vec<SavedSeries>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Onset {
+    at_ms: u64,
+    points: u32,
+    below: u32,
+}
+
+#[derive(Debug)]
+struct FitJob {
+    slots: Vec<u32>,
+    whitenings: Vec<Whitening>,
+}
+
+/// Memory of the statistics in points. At 1 Hz six hours: labelled server data measured best at a day, but those are
+/// one-minute points; here a shorter memory follows the daily course. Slower periods use the day.
+fn horizon(period_ms: u32) -> f64 {
+    let hours = if period_ms < 10_000 { 6.0 } else { 24.0 };
+    hours * 3_600_000.0 / f64::from(period_ms.max(1))
+}
+
+impl Detector {
+    /// A detector that has learned nothing.
+    #[must_use]
+    pub fn new(config: DetectorConfig) -> Self {
+        let (n, horizon) = (config.capacity, horizon(config.period_ms));
+        Self {
+            keys: vec![None; n],
+            standardiser: Standardiser::new(n, horizon),
+            autocovariance: Autocovariance::new(n, horizon),
+            verdict: Verdict::new(&config),
+            rows: vec![0.0; n * WINDOW],
+            newest: 0,
+            present: vec![false; n],
+            seen: vec![0; n],
+            model: None,
+            columns: Vec::new(),
+            fitted: vec![false; n],
+            column_scores: Vec::new(),
+            scores: vec![0.0; n],
+            shares: vec![0.0; n],
+            onset_shares: vec![0.0; n],
+            onset: None,
+            model_error: None,
+            next_fit: FIRST_FIT,
+            newcomer_fit: 0,
+            job: None,
+            dormant: Vec::new(),
+            config,
+        }
+    }
+
+    /// Puts a series into a slot; `key` names it across restarts. What it learned before comes back with it.
+    /// Answers whether the slot exists.
+    pub fn bind(&mut self, slot: usize, key: u64) -> bool {
+        if slot >= self.config.capacity {
+            return false;
+        }
+        if self.keys[slot] == Some(key) {
+            return true;
+        }
+        self.unbind(slot);
+        let known = self.dormant.iter().position(|s| s.key == key).map(|at| self.dormant.remove(at));
+        self.keys[slot] = Some(key);
+        self.standardiser.reset(slot, known.map(|s| s.level));
+        self.autocovariance.reset(slot, known.map(|s| (s.lags, s.window_points)));
+        true
+    }
+
+    /// Takes a series out of its slot; what it learned is kept for as many series as there are slots.
+    pub fn unbind(&mut self, slot: usize) {
+        let Some(series) = self.saved(slot) else { return };
+        self.keys[slot] = None;
+        if series.level.phase != Phase::Starting {
+            if self.dormant.len() >= self.config.capacity {
+                self.dormant.remove(0);
+            }
+            self.dormant.push(series);
+        }
+        self.standardiser.reset(slot, None);
+        self.autocovariance.reset(slot, None);
+        self.seen[slot] = 0;
+        self.fitted[slot] = false;
+        self.scores[slot] = 0.0;
+        self.shares[slot] = 0.0;
+        self.onset_shares[slot] = 0.0;
+        for row in 0..WINDOW {
+            self.rows[row * self.config.capacity + slot] = 0.0;
+        }
+    }
+
+    /// One point: `values` by slot (NaN where there is none), at a monotonic time.
+    pub fn step(&mut self, values: &[f32], at_mono_ms: u64) -> Step {
+        let learn = self.verdict.may_learn();
+        self.standardise(values, learn);
+        if learn {
+            self.learn();
+        }
+        let stage = self.verdict.stage(self.model.is_some());
+        let mut step = Step {
+            judged: false,
+            score: 0.0,
+            alarm: 0.0,
+            severity: 0.0,
+            stage,
+            points: self.verdict.learned(),
+            series: 0,
+            transition: None,
+            open: self.verdict.is_open(),
+            reopened: false,
+            persisting: self.verdict.persisting(),
+            event: self.verdict.event(),
+        };
+        let Some((host, series)) = self.infer() else { return step };
+        let judgement = self.verdict.judge(host, stage, at_mono_ms);
+        if judgement.accept_level {
+            self.accept_levels();
+        }
+        self.attribute(at_mono_ms);
+        step.judged = true;
+        (step.score, step.alarm, step.severity) = (judgement.score, judgement.alarm, judgement.severity);
+        (step.transition, step.reopened, step.series) = (judgement.transition, judgement.reopened, series);
+        (step.open, step.persisting) = (self.verdict.is_open(), self.verdict.persisting());
+        step.event = self.verdict.event();
+        step
+    }
+
+    fn standardise(&mut self, values: &[f32], learn: bool) {
+        let n = self.config.capacity;
+        self.newest = (self.newest + 1) % WINDOW;
+        let row = &mut self.rows[self.newest * n..(self.newest + 1) * n];
+        self.standardiser.step(values, learn, row, &mut self.present);
+        for (slot, seen) in self.seen.iter_mut().enumerate() {
+            let started = self.standardiser.level(slot).phase != Phase::Starting;
+            self.present[slot] &= started && self.keys[slot].is_some();
+            *seen = (*seen << 1) | u16::from(self.present[slot]);
+        }
+    }
+
+    fn learn(&mut self) {
+        self.verdict.learned_point();
+        let (n, newest, rows, seen) = (self.config.capacity, self.newest, &self.rows, &self.seen);
+        let row = |lag: usize| {
+            let at = (newest + WINDOW - lag) % WINDOW * n;
+            &rows[at..at + n]
+        };
+        self.autocovariance.learn(row, |slot| seen[slot] == u16::MAX);
+    }
+
+    /// Host score and the number of series behind it.
+    fn infer(&mut self) -> Option<(f32, u32)> {
+        let model = self.model.as_mut()?;
+        let (n, newest, rows, columns) = (self.config.capacity, self.newest, &self.rows, &self.columns);
+        let fill = |input: &mut [f32]| gather(rows, n, newest, columns, input);
+        if let Err(error) = model.run_with(fill, &mut self.column_scores) {
+            if self.model_error.is_none() {
+                tracing::warn!(%error, "The model failed; its verdict is missing until it is fitted anew.");
+            }
+            self.model_error = Some(error);
+            return None;
+        }
+        self.scores.fill(0.0);
+        let (mut sum, mut count) = (0.0_f64, 0_u32);
+        for (score, slot) in self.column_scores.iter().zip(&self.columns) {
+            let slot = *slot as usize;
+            // A few missing points count as usual ones; more, and the series says nothing.
+            if self.fitted[slot] && self.present[slot] && self.seen[slot].count_ones() >= 12 {
+                self.scores[slot] = *score;
+                sum += f64::from(*score);
+                count += 1;
+            }
+        }
+        (count > 0).then(|| ((sum / f64::from(count)) as f32, count))
+    }
+
+    /// Shares of the excess over the usual score 1, now and since the onset.
+    fn attribute(&mut self, at_ms: u64) {
+        let total: f32 = self.scores.iter().map(|s| (s - 1.0).max(0.0)).sum();
+        let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
+        for (share, score) in self.shares.iter_mut().zip(&self.scores) {
+            *share = (score - 1.0).max(0.0) * factor;
+        }
+        let active = self.verdict.above() || self.verdict.is_open();
+        if active && self.onset.is_none() {
+            self.onset = Some(Onset { at_ms, points: 0, below: 0 });
+            self.onset_shares.fill(0.0);
+        }
+        let Some(onset) = &mut self.onset else { return };
+        onset.below = if active { 0 } else { onset.below + 1 };
+        if onset.below > 8 {
+            self.onset = None;
+            return;
+        }
+        if self.verdict.above() {
+            onset.points += 1;
+            let weight = 1.0 / onset.points.min(60) as f32;
+            for (mean, share) in self.onset_shares.iter_mut().zip(&self.shares) {
+                *mean += weight * (share - *mean);
+            }
+        }
+    }
+
+    /// The series that moved keep their new level as normal from now on.
+    fn accept_levels(&mut self) {
+        let n = self.config.capacity;
+        for slot in 0..n {
+            let mean = (0..WINDOW).map(|row| self.rows[row * n + slot].abs()).sum::<f32>() / WINDOW as f32;
+            if mean > 2.0 {
+                self.standardiser.accept_level(slot);
+            }
+        }
+    }
+
+    /// Attribution of the last judged point by slot: shares of the excess over usual, summing to 1 or all 0.
+    #[must_use]
+    pub fn shares(&self) -> &[f32] {
+        &self.shares
+    }
+
+    /// Attribution smoothed since the onset of the event (or of the excess that may become one), summing to at most 1.
+    #[must_use]
+    pub fn onset_shares(&self) -> &[f32] {
+        &self.onset_shares
+    }
+
+    /// When the score first exceeded the threshold, monotonic; `None` while all is quiet.
+    #[must_use]
+    pub fn onset_ms(&self) -> Option<u64> {
+        self.onset.map(|o| o.at_ms)
+    }
+
+    /// Scores by slot of the last judged point in training rms; 0 where a series took no part.
+    #[must_use]
+    pub fn scores(&self) -> &[f32] {
+        &self.scores
+    }
+
+    /// What is usual for a slot's series; `None` before it has started.
+    #[must_use]
+    pub fn band(&self, slot: usize) -> Option<Band> {
+        (slot < self.config.capacity).then(|| self.standardiser.band(slot))?.map(|(low, center, high)| Band {
+            low,
+            center,
+            high,
+        })
+    }
+
+    /// The newest deviation of a slot, -10 to 10; its sign is the direction.
+    #[must_use]
+    pub fn z(&self, slot: usize) -> f32 {
+        if slot < self.config.capacity { self.rows[self.newest * self.config.capacity + slot] } else { 0.0 }
+    }
+
+    /// SHA-256 of the model in force.
+    #[must_use]
+    pub fn digest(&self) -> Option<[u8; 32]> {
+        self.model.as_ref().map(Model::digest)
+    }
+
+    /// Number of series in the model in force.
+    #[must_use]
+    pub fn fitted_series(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The last failure of the model, until a new one is in force.
+    #[must_use]
+    pub fn model_error(&self) -> Option<&ModelError> {
+        self.model_error.as_ref()
+    }
+
+    /// Stage of learning.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.verdict.stage(self.model.is_some())
+    }
+
+    /// Whether a fit should be done (or gone on with) now. Never inside an event whose data must not be learned.
+    #[must_use]
+    pub fn refit_due(&self) -> bool {
+        if self.job.is_some() {
+            return true;
+        }
+        let learned = self.verdict.learned();
+        let open = self.verdict.is_open() && !self.verdict.persisting();
+        !open && (learned >= self.next_fit || (learned >= self.newcomer_fit && self.newcomers_ready()))
+    }
+
+    /// Series with statistics of their own that are not in the model yet. Cheap: asked once a minute of points.
+    fn newcomers_ready(&self) -> bool {
+        self.model.is_some()
+            && self.verdict.learned() % 60 == 0
+            && (0..self.config.capacity).any(|slot| self.can_fit(slot) && !self.fitted[slot])
+    }
+
+    fn can_fit(&self, slot: usize) -> bool {
+        self.keys[slot].is_some() && self.autocovariance.points(slot) >= WINDOWS_TO_FIT
+    }
+
+    /// Fits everything at once. See [`Detector::refit_some`].
+    ///
+    /// # Errors
+    /// As [`Detector::refit_some`].
+    pub fn refit(&mut self) -> Result<(), ModelError> {
+        while !self.refit_some(usize::MAX)? {}
+        Ok(())
+    }
+
+    /// Fits up to `series` series; the call that finds none left emits and loads the graph and answers `true`.
+    ///
+    /// # Errors
+    /// The graph could not be loaded: the model before stays in force, and the next fit is tried when it is due.
+    pub fn refit_some(&mut self, series: usize) -> Result<bool, ModelError> {
+        let job = match self.job.take() {
+            Some(job) => job,
+            None => {
+                let slots: Vec<u32> =
+                    (0..self.config.capacity).filter(|s| self.can_fit(*s)).map(|s| s as u32).collect();
+                FitJob { whitenings: Vec::with_capacity(slots.len()), slots }
+            }
+        };
+        let job = self.fit_slice(job, series);
+        if job.whitenings.len() < job.slots.len() {
+            self.job = Some(job);
+            return Ok(false);
+        }
+        self.plan_next_fit();
+        if job.slots.is_empty() {
+            return Ok(true);
+        }
+        match load_graph(&job.whitenings) {
+            Ok(model) => {
+                self.put_in_force(model, job.slots);
+                Ok(true)
+            }
+            Err(error) => {
+                self.model_error = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn fit_slice(&self, mut job: FitJob, series: usize) -> FitJob {
+        let from = job.whitenings.len();
+        let to = from.saturating_add(series.max(1)).min(job.slots.len());
+        for slot in &job.slots[from..to] {
+            let (lags, points) = self.autocovariance.slot(*slot as usize);
+            job.whitenings.push(Whitening::fit(&lags, points));
+        }
+        job
+    }
+
+    fn put_in_force(&mut self, model: Model, slots: Vec<u32>) {
+        self.fitted.fill(false);
+        for slot in &slots {
+            // A series that left or was replaced while the fit was spread over ticks has no statistics any more.
+            self.fitted[*slot as usize] = self.can_fit(*slot as usize);
+        }
+        self.column_scores.clear();
+        self.column_scores.resize(slots.len(), 0.0);
+        self.columns = slots;
+        self.model = Some(model);
+        self.model_error = None;
+    }
+
+    fn plan_next_fit(&mut self) {
+        let learned = self.verdict.learned();
+        let hour = (3_600_000 / u64::from(self.config.period_ms.max(1))).max(60);
+        self.next_fit = EARLY_FITS.into_iter().find(|at| *at > learned).unwrap_or(learned + hour);
+        self.newcomer_fit = learned + 300.min(hour);
+    }
+
+    fn saved(&self, slot: usize) -> Option<SavedSeries> {
+        let key = (*self.keys.get(slot)?)?;
+        let (lags, window_points) = self.autocovariance.slot(slot);
+        Some(SavedSeries { key, level: self.standardiser.level(slot), lags, window_points })
+    }
+
+    /// Everything learned, as bytes: 97 a series and about 80 more.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        let bound = (0..self.config.capacity).filter_map(|slot| self.saved(slot));
+        let series: Vec<SavedSeries> =
+            self.dormant.iter().copied().chain(bound.filter(|s| s.level.phase != Phase::Starting)).collect();
+        state::encode(self.config.period_ms, &self.verdict.save(), &series)
+    }
+
+    /// A detector that continues where [`Detector::save`] was called. Series come back as they are bound, in whatever
+    /// slots; the model is fitted from what they learned as soon as they are.
+    ///
+    /// # Errors
+    /// Bytes that are damaged, of another version or of another period.
+    pub fn restore(config: DetectorConfig, bytes: &[u8]) -> Result<Self, StateError> {
+        let (saved, series) = state::decode(config.period_ms, bytes)?;
+        let mut detector = Self::new(config);
+        detector.verdict = Verdict::restore(&detector.config, &saved);
+        detector.dormant = series;
+        Ok(detector)
+    }
+}
+
+/// Emits and loads; the bytes are gone when it returns.
+fn load_graph(whitenings: &[Whitening]) -> Result<Model, ModelError> {
+    let bytes = graph::whitened_windows(whitenings);
+    Model::load(&bytes, Limits::new([WINDOW, whitenings.len()], whitenings.len()))
+}
+
+/// The last 16 rows of these slots, oldest first.
+fn gather(rows: &[f32], capacity: usize, newest: usize, columns: &[u32], input: &mut [f32]) {
+    for (row, out) in input.chunks_exact_mut(columns.len().max(1)).enumerate() {
+        let at = (newest + 1 + row) % WINDOW * capacity;
+        let from = &rows[at..at + capacity];
+        for (x, slot) in out.iter_mut().zip(columns) {
+            *x = from[*slot as usize];
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! From host scores to events: open, update, close, with hysteresis, a refractory time and a bounded pause of learning.
+
+use tacit_wire::message::Stage;
+
+use crate::calibrate::{BLOCK_MS, Margin, RunningQuantile, SeenSoFar, Sustained};
+use crate::detector::{DetectorConfig, Transition};
+
+/// Weight of the newest host score in the smoothed one.
+const SMOOTHING: f32 = 0.3;
+
+/// Learning pauses at most so long for one event.
+pub(crate) const FREEZE_MS: u64 = 3_600_000;
+
+/// An open event is renewed at most so often, unless it becomes more severe.
+const UPDATE_MS: u64 = 60_000;
+
+/// A rise of severity that is worth an update at once.
+const SEVERITY_RISE: f32 = 0.1;
+
+/// An event closes when the alarm value stays below this.
+const CLOSE_BELOW: f32 = -0.1;
+
+/// Distance added in the first week, when only severe things count.
+const SEVERE: f32 = 0.25;
+
+/// An open event.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    learning_paused_ms: u64,
+    last_seen_ms: u64,
+    last_update_ms: u64,
+    told_severity: f32,
+    below: u32,
+    /// When levels were last accepted as the new normal.
+    accepted_ms: Option<u64>,
+    /// It was open when the state was saved; the first judgement tells of it again.
+    resumed: bool,
+}
+
+/// What one judgement found.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Judgement {
+    pub score: f32,
+    pub alarm: f32,
+    pub severity: f32,
+    pub transition: Option<Transition>,
+    pub reopened: bool,
+    /// The lasting level should now be taken for normal.
+    pub accept_level: bool,
+}
+
+/// What of it survives a restart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Saved {
+    pub learned: u64,
+    pub quantile: (f32, u32),
+    pub margin: f32,
+    pub seen: (f32, u32, f32),
+    pub events: u32,
+    /// How long learning had paused in an event that was open.
+    pub open_paused_ms: Option<u64>,
+}
+
+/// The state machine of one detector.
+#[derive(Debug, Clone)]
+pub(crate) struct Verdict {
+    period_ms: u32,
+    close_points: u32,
+    smoothed: Option<f32>,
+    quantile: RunningQuantile,
+    margin: Margin,
+    seen: SeenSoFar,
+    in_a_row: Sustained,
+    most_of: Sustained,
+    open: Option<Open>,
+    closed_ms: Option<u64>,
+    events: u32,
+    /// Points learned from since the node was first seen.
+    learned: u64,
+    above: bool,
+}
+
+impl Verdict {
+    pub fn new(config: &DetectorConfig) -> Self {
+        Self {
+            period_ms: config.period_ms,
+            close_points: (30_000 / config.period_ms.max(1)).max(5),
+            smoothed: None,
+            quantile: RunningQuantile::new(config.period_ms),
+            margin: Margin::new(0.5, config.budget_per_day.unwrap_or(1.0)),
+            seen: SeenSoFar::new(0.0, 60, 0.0),
+            in_a_row: Sustained::new(5, 5),
+            most_of: Sustained::new(5, 8),
+            open: None,
+            closed_ms: None,
+            events: 0,
+            learned: 0,
+            above: false,
+        }
+    }
+
+    pub fn save(&self) -> Saved {
+        Saved {
+            learned: self.learned,
+            quantile: (self.quantile.value, self.quantile.points),
+            margin: self.margin.value,
+            seen: (self.seen.largest, self.seen.points, self.seen.extra),
+            events: self.events,
+            open_paused_ms: self.open.map(|o| o.learning_paused_ms),
+        }
+    }
+
+    pub fn restore(config: &DetectorConfig, saved: &Saved) -> Self {
+        let mut verdict = Self::new(config);
+        verdict.learned = saved.learned;
+        verdict.quantile.resume(saved.quantile.0, saved.quantile.1);
+        verdict.margin.value = saved.margin.clamp(Margin::FLOOR, Margin::CEILING);
+        verdict.seen = SeenSoFar::new(saved.seen.0, saved.seen.1, saved.seen.2);
+        verdict.events = saved.events;
+        verdict.open = saved.open_paused_ms.map(|paused| Open {
+            learning_paused_ms: paused,
+            last_seen_ms: 0,
+            last_update_ms: 0,
+            told_severity: 0.0,
+            below: 0,
+            accepted_ms: None,
+            resumed: true,
+        });
+        verdict
+    }
+
+    /// Whether statistics may learn from the next point: not inside an event (for its first hour), not above the bar.
+    pub fn may_learn(&self) -> bool {
+        match &self.open {
+            Some(open) => open.learning_paused_ms >= FREEZE_MS,
+            None => !self.above,
+        }
+    }
+
+    /// Counts a point that was learned from.
+    pub fn learned_point(&mut self) {
+        self.learned += 1;
+    }
+
+    pub fn learned(&self) -> u64 {
+        self.learned
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub fn above(&self) -> bool {
+        self.above
+    }
+
+    pub fn persisting(&self) -> bool {
+        self.open.is_some_and(|o| o.learning_paused_ms >= FREEZE_MS)
+    }
+
+    pub fn event(&self) -> u32 {
+        self.events
+    }
+
+    pub fn stage(&self, has_model: bool) -> Stage {
+        const DAY_MS: u64 = 86_400_000;
+        let learned_ms = self.learned * u64::from(self.period_ms);
+        match learned_ms {
+            _ if !has_model => Stage::Learning,
+            0..DAY_MS => Stage::FirstDay,
+            t if t < 7 * DAY_MS => Stage::FirstWeek,
+            _ => Stage::Full,
+        }
+    }
+
+    /// The bar in log score.
+    fn bar(&self, stage: Stage) -> f32 {
+        match stage {
+            Stage::FirstWeek => self.quantile.value + self.margin.value + SEVERE,
+            Stage::Full => self.quantile.value + self.margin.value,
+            _ => self.seen.bar(),
+        }
+    }
+
+    /// Judges one host score at a monotonic time.
+    pub fn judge(&mut self, host: f32, stage: Stage, at_ms: u64) -> Judgement {
+        let smoothed = self.smoothed.map_or(host, |s| s + SMOOTHING * (host - s));
+        self.smoothed = Some(smoothed);
+        let ls = (0.001 + smoothed).ln();
+        let bar = self.bar(stage);
+        let alarm = ls - bar;
+        self.above = alarm > 0.0;
+        let in_a_row = self.in_a_row.push(ls);
+        let most_of = self.most_of.push(ls);
+        let sustained = if matches!(stage, Stage::FirstWeek | Stage::Full) { most_of } else { in_a_row };
+        let severity = 1.0 - (-alarm.max(0.0)).exp();
+        let mut judgement = Judgement { score: smoothed, alarm, severity, ..Judgement::default() };
+        if self.open.is_some() {
+            self.inside(&mut judgement, at_ms);
+        } else if sustained > bar {
+            self.opens(&mut judgement, at_ms);
+        }
+        if self.open.is_none() || self.persisting() {
+            self.learn(ls, in_a_row, most_of, at_ms);
+        }
+        judgement
+    }
+
+    fn learn(&mut self, ls: f32, in_a_row: f32, most_of: f32, at_ms: u64) {
+        self.quantile.learn(ls);
+        if self.above && self.open.is_none() {
+            return;
+        }
+        self.seen.learn(in_a_row, self.quantile.value);
+        // The quantile needs some minutes before a distance from it means anything.
+        if self.quantile.points > 600 && most_of.is_finite() {
+            self.margin.learn(most_of - self.quantile.value, at_ms);
+        }
+    }
+
+    fn opens(&mut self, judgement: &mut Judgement, at_ms: u64) {
+        let again = self.closed_ms.is_some_and(|closed| at_ms.saturating_sub(closed) < BLOCK_MS);
+        judgement.transition = Some(if again { Transition::Update } else { Transition::Open });
+        judgement.reopened = again;
+        if again {
+            self.margin.forget_block();
+        } else {
+            self.events = self.events.wrapping_add(1);
+            self.margin.spent();
+            self.seen.spent();
+        }
+        self.open = Some(Open {
+            learning_paused_ms: 0,
+            last_seen_ms: at_ms,
+            last_update_ms: at_ms,
+            told_severity: judgement.severity,
+            below: 0,
+            accepted_ms: None,
+            resumed: false,
+        });
+    }
+
+    fn inside(&mut self, judgement: &mut Judgement, at_ms: u64) {
+        let Some(open) = &mut self.open else { return };
+        if open.resumed {
+            (open.resumed, open.last_seen_ms, open.last_update_ms) = (false, at_ms, at_ms);
+            judgement.transition = Some(Transition::Update);
+        }
+        open.learning_paused_ms += at_ms.saturating_sub(open.last_seen_ms);
+        open.last_seen_ms = at_ms;
+        open.below = if judgement.alarm < CLOSE_BELOW { open.below + 1 } else { 0 };
+        if open.below >= self.close_points {
+            judgement.transition = Some(Transition::Close);
+            self.open = None;
+            self.closed_ms = Some(at_ms);
+            self.margin.forget_block();
+            return;
+        }
+        let due = at_ms.saturating_sub(open.last_update_ms) >= UPDATE_MS;
+        let worse = judgement.severity > open.told_severity + SEVERITY_RISE;
+        if due || worse {
+            judgement.transition = Some(Transition::Update);
+            open.last_update_ms = at_ms;
+            open.told_severity = open.told_severity.max(judgement.severity);
+        }
+        let accepted = open.accepted_ms.is_some_and(|at| at_ms.saturating_sub(at) < BLOCK_MS);
+        if open.learning_paused_ms >= FREEZE_MS && !accepted {
+            open.accepted_ms = Some(at_ms);
+            judgement.accept_level = true;
+        }
+    }
+}
