@@ -15,6 +15,7 @@ mod load;
 mod proc_file;
 pub mod processes;
 mod rate;
+pub mod scrape;
 mod table;
 
 pub use frame::Frame;
