@@ -11,4 +11,5 @@
 pub mod clock;
 pub mod config;
 pub mod inventory;
+pub mod outgoing;
 pub mod source;
