@@ -8,6 +8,7 @@
 //!        links   context ┘              ↑ fleet (commands, desired state)
 //! ```
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod inventory;

@@ -16,6 +16,7 @@ mod proc_file;
 pub mod processes;
 mod rate;
 pub mod scrape;
+pub mod services;
 mod table;
 
 pub use frame::Frame;

@@ -1,0 +1,247 @@
+//! The command line of `tacit-agent`.
+//!
+//! ```text
+//! tacit-agent run [--config F] [--data DIR]
+//! tacit-agent sample [--once|--watch] [--json]      every series with its value now
+//! tacit-agent doctor [--json]                       what this host offers, what is absent and why
+//! tacit-agent check-config [FILE]
+//! tacit-agent completions SHELL
+//! ```
+//!
+//! Exit codes: 0 it worked, 1 it failed, 2 the command line or the configuration is wrong.
+
+mod doctor;
+mod sample;
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError};
+use crate::source::Root;
+
+/// Where the configuration is looked for when none is named.
+pub const DEFAULT_CONFIG: &str = "/etc/tacit/agent.toml";
+
+/// Samples this machine, judges it locally, and publishes only what matters.
+#[derive(Debug, Parser)]
+#[command(name = "tacit-agent", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What is logged: error, warn, info, debug or trace. TACIT_LOG sets it too.
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log: Option<tracing::Level>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent until it is told to stop.
+    Run(ConfigArgs),
+    /// Print every series with its value now.
+    Sample {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print once and end (the default).
+        #[arg(long, conflicts_with = "watch")]
+        once: bool,
+        /// Print again at each interval, until interrupted.
+        #[arg(long)]
+        watch: bool,
+        /// Print an array of {"name","attributes","unit","value"} instead of a table; with --watch one line each time.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say what this host offers, what is absent and why.
+    Doctor {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check a configuration and say what is wrong with it.
+    CheckConfig {
+        /// The file; without it the one that `run` would use.
+        file: Option<PathBuf>,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Configuration file; without it /etc/tacit/agent.toml, and without that the defaults.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder for state, instead of the configured one.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// A failure with its exit code.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The command line or the configuration is wrong: 2.
+    #[error("{0}")]
+    Usage(String),
+    /// It did not work: 1.
+    #[error("{0:#}")]
+    Failed(anyhow::Error),
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The program: parses the command line and does what it says; `run` runs the agent with a checked configuration.
+pub fn main(run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version go to standard output and are no failure.
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match dispatch(cli, run) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("tacit-agent: {failure}");
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<(), Failure> {
+    match cli.command {
+        Command::Run(args) => {
+            start_logging(level(cli.log, tracing::Level::INFO)?);
+            let mut config = load(&args)?;
+            if args.data.is_none() && args.config.is_none() && !can_hold(&config.node.data_dir) {
+                config.node.data_dir = "./.tacit/agent".into();
+            }
+            Ok(run(config)?)
+        }
+        Command::Sample { config, once: _, watch, json } => {
+            start_logging(level(cli.log, tracing::Level::WARN)?);
+            Ok(sample::run(&Root::live(), &load(&config)?, watch, json)?)
+        }
+        Command::Doctor { config, json } => {
+            // What the sources would log is what the report says.
+            start_logging(level(cli.log, tracing::Level::ERROR)?);
+            let path = config_path(&config);
+            Ok(doctor::run(&Root::live(), &load(&config)?, path.as_deref(), json)?)
+        }
+        Command::CheckConfig { file } => {
+            let args = ConfigArgs { config: file, data: None };
+            load(&args)?;
+            match config_path(&args) {
+                Some(path) => println!("{}: good", path.display()),
+                None => println!("{DEFAULT_CONFIG} does not exist; the defaults are in force"),
+            }
+            Ok(())
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tacit-agent", &mut text);
+            print(&String::from_utf8_lossy(&text));
+            Ok(())
+        }
+    }
+}
+
+/// The file that holds the configuration, if there is one.
+fn config_path(args: &ConfigArgs) -> Option<PathBuf> {
+    args.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|p| p.exists()))
+}
+
+fn load(args: &ConfigArgs) -> Result<Config, Failure> {
+    let mut config = config_path(args).map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
+    if let Some(data) = &args.data {
+        config.node.data_dir.clone_from(data);
+    }
+    Ok(config)
+}
+
+/// Whether the folder can be written, or made.
+fn can_hold(folder: &Path) -> bool {
+    let existing = folder.ancestors().find(|a| a.exists());
+    existing.is_some_and(|f| rustix::fs::access(f, rustix::fs::Access::WRITE_OK).is_ok())
+}
+
+fn level(asked: Option<tracing::Level>, default: tracing::Level) -> Result<tracing::Level, Failure> {
+    match (asked, std::env::var("TACIT_LOG")) {
+        (Some(level), _) => Ok(level),
+        (None, Ok(text)) if !text.is_empty() => text.parse().map_err(|_| {
+            Failure::Usage(format!("TACIT_LOG={text:?} is no level; use error, warn, info, debug or trace"))
+        }),
+        _ => Ok(default),
+    }
+}
+
+fn start_logging(level: tracing::Level) {
+    let format = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    let format = format.with_ansi(std::io::stderr().is_terminal()).with_target(false);
+    // systemd's journal has its own time stamps. A second start, in tests, keeps the first.
+    let _ =
+        if std::env::var_os("JOURNAL_STREAM").is_some() { format.without_time().try_init() } else { format.try_init() };
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no failure.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_configuration_is_a_usage_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("agent.toml");
+        std::fs::write(&file, "[sampling]\nintervall = \"1s\"\n").expect("a file");
+        let cli = Cli::parse_from(["tacit-agent", "check-config", &file.to_string_lossy()]);
+        let failure = dispatch(cli, |_| Ok(())).expect_err("it has a typo");
+        assert!(matches!(&failure, Failure::Usage(text) if text.contains("line 2") && text.contains("intervall")));
+        let cli = Cli::parse_from(["tacit-agent", "check-config", "/nowhere/agent.toml"]);
+        assert!(dispatch(cli, |_| Ok(())).expect_err("no file").to_string().contains("/nowhere/agent.toml"));
+    }
+
+    #[test]
+    fn run_hands_over_the_configuration() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("agent.toml");
+        std::fs::write(&file, "[node]\nsite = \"lab\"\n").expect("a file");
+        let (file, data) = (file.to_string_lossy().into_owned(), folder.path().to_string_lossy().into_owned());
+        let cli = Cli::parse_from(["tacit-agent", "run", "--config", &file, "--data", &data]);
+        let mut seen = None;
+        dispatch(cli, |config| {
+            seen = Some((config.node.site.to_string(), config.node.data_dir));
+            Ok(())
+        })
+        .expect("it runs");
+        assert_eq!(seen, Some(("lab".to_owned(), folder.path().to_owned())));
+    }
+}
