@@ -70,12 +70,118 @@ macro_rules! metrics {
 }
 
 metrics! {
+    // Processor
+    CPU_UTILIZATION = "system.cpu.utilization" ["1"] Cpu ("cpu.mode") "Share of all processors' time spent in a mode.";
+    CPU_BUSY = "system.linux.cpu.busy" ["1"] Cpu () "Share of all processors' time that was not idle or waiting for a disk.";
+    CPU_CORE_BUSY = "system.linux.cpu.core.busy" ["1"] Cpu ("cpu.logical_number") "The same of one logical processor.";
+    CONTEXT_SWITCHES = "system.linux.context_switches" ["{switch}/s"] Cpu () "Switches from one thread to another.";
+    INTERRUPTS = "system.linux.interrupts" ["{interrupt}/s"] Cpu () "Interrupts served.";
+    SOFT_INTERRUPTS = "system.linux.soft_interrupts" ["{interrupt}/s"] Cpu () "Soft interrupts served.";
+    PROCESSES_CREATED = "system.process.created" ["{process}/s"] Cpu () "Processes and threads created.";
+    THREADS_BLOCKED = "system.linux.threads.blocked" ["{thread}"] Cpu () "Threads that wait for a disk now.";
+
     // Load
     LOAD_1M = "system.cpu.load_average.1m" ["{thread}"] Load () "Load average over one minute.";
     LOAD_5M = "system.cpu.load_average.5m" ["{thread}"] Load () "Load average over five minutes.";
     LOAD_15M = "system.cpu.load_average.15m" ["{thread}"] Load () "Load average over fifteen minutes.";
     THREADS_RUNNABLE = "system.linux.threads.runnable" ["{thread}"] Load () "Threads that run or wait for a processor now.";
     THREADS = "system.linux.threads.count" ["{thread}"] Load () "Threads that exist.";
+
+    // Memory and swap
+    MEMORY_USAGE = "system.memory.usage" ["By"] Memory ("system.memory.state") "Memory by state.";
+    MEMORY_UTILIZATION = "system.memory.utilization" ["1"] Memory () "Share of memory that is not available without swapping.";
+    MEMORY_AVAILABLE = "system.linux.memory.available" ["By"] Memory () "Memory that programs can get without swapping.";
+    MEMORY_DIRTY = "system.linux.memory.dirty" ["By"] Memory () "Memory that waits to be written to a disk.";
+    MEMORY_WRITEBACK = "system.linux.memory.writeback" ["By"] Memory () "Memory that is being written to a disk.";
+    MEMORY_ANONYMOUS = "system.linux.memory.anonymous" ["By"] Memory () "Memory of programs that no file backs.";
+    MEMORY_MAPPED = "system.linux.memory.mapped" ["By"] Memory () "File memory mapped by programs.";
+    MEMORY_SHARED = "system.linux.memory.shared" ["By"] Memory () "Shared memory and tmpfs.";
+    MEMORY_SLAB = "system.linux.memory.slab" ["By"] Memory ("system.memory.slab.state") "Memory of the kernel's objects.";
+    MEMORY_KERNEL_STACK = "system.linux.memory.kernel_stack" ["By"] Memory () "Stacks of threads in the kernel.";
+    MEMORY_PAGE_TABLES = "system.linux.memory.page_tables" ["By"] Memory () "Page tables.";
+    MEMORY_COMMITTED = "system.linux.memory.committed" ["By"] Memory () "Memory promised to programs.";
+    MEMORY_LRU = "system.linux.memory.lru" ["By"] Memory ("system.memory.list") "Pages by how lately they were used.";
+    MEMORY_UNEVICTABLE = "system.linux.memory.unevictable" ["By"] Memory () "Memory that cannot be given back.";
+    MEMORY_PERCPU = "system.linux.memory.per_cpu" ["By"] Memory () "Per-processor memory of the kernel.";
+    MEMORY_HUGE_PAGES = "system.linux.memory.huge_pages" ["{page}"] Memory ("system.memory.state") "Reserved huge pages by state.";
+    SWAP_USAGE = "system.paging.usage" ["By"] Memory ("system.paging.state") "Swap by state.";
+    SWAP_UTILIZATION = "system.paging.utilization" ["1"] Memory () "Share of swap in use.";
+
+    // Pressure
+    PRESSURE = "system.linux.pressure" ["1"] Pressure ("system.resource", "system.pressure.kind") "Share of time in which some, or all, threads waited for the resource.";
+
+    // Virtual memory
+    PAGING_FAULTS = "system.paging.faults" ["{fault}/s"] Vm ("system.paging.type") "Page faults; major ones had to read a disk.";
+    PAGING_OPERATIONS = "system.paging.operations" ["{operation}/s"] Vm ("system.paging.direction") "Pages swapped in and out.";
+    VM_IO = "system.linux.vm.io" ["By/s"] Vm ("disk.io.direction") "Bytes paged in from and out to block devices.";
+    VM_SCANNED = "system.linux.vm.scanned" ["{page}/s"] Vm ("system.vm.by") "Pages looked at for reclaim.";
+    VM_RECLAIMED = "system.linux.vm.reclaimed" ["{page}/s"] Vm ("system.vm.by") "Pages reclaimed.";
+    VM_ALLOCATION_STALLS = "system.linux.vm.allocation_stalls" ["{stall}/s"] Vm () "Allocations that had to reclaim memory themselves.";
+    VM_COMPACTION_STALLS = "system.linux.vm.compaction_stalls" ["{stall}/s"] Vm () "Allocations that had to compact memory themselves.";
+    VM_OOM_KILLS = "system.linux.vm.oom_kills" ["{kill}/s"] Vm () "Processes killed for want of memory.";
+    VM_ALLOCATED = "system.linux.vm.allocated" ["{page}/s"] Vm () "Pages allocated.";
+    VM_FREED = "system.linux.vm.freed" ["{page}/s"] Vm () "Pages freed.";
+    VM_ACTIVATED = "system.linux.vm.activated" ["{page}/s"] Vm () "Pages moved to the active list.";
+    VM_DEACTIVATED = "system.linux.vm.deactivated" ["{page}/s"] Vm () "Pages moved to the inactive list.";
+    VM_REFAULTS = "system.linux.vm.refaults" ["{page}/s"] Vm ("system.vm.page") "Pages needed again soon after they were reclaimed: the working set does not fit.";
+    VM_THP_FALLBACKS = "system.linux.vm.huge_page_fallbacks" ["{fault}/s"] Vm () "Faults that got small pages for want of a huge one.";
+
+    // Block devices
+    DISK_IO = "system.disk.io" ["By/s"] Disk ("system.device", "disk.io.direction") "Bytes read and written.";
+    DISK_OPERATIONS = "system.disk.operations" ["{operation}/s"] Disk ("system.device", "disk.io.direction") "Operations completed.";
+    DISK_MERGED = "system.disk.merged" ["{operation}/s"] Disk ("system.device", "disk.io.direction") "Operations merged into others.";
+    DISK_AWAIT = "system.linux.disk.await" ["s"] Disk ("system.device", "disk.io.direction") "Mean time from request to completion, waiting included.";
+    DISK_UTILIZATION = "system.linux.disk.utilization" ["1"] Disk ("system.device") "Share of time in which the device had work.";
+    DISK_QUEUE = "system.linux.disk.queue" ["{operation}"] Disk ("system.device") "Mean number of operations under way.";
+    DISK_PENDING = "system.disk.pending_operations" ["{operation}"] Disk ("system.device") "Operations under way now.";
+
+    // File systems
+    FS_USAGE = "system.filesystem.usage" ["By"] FileSystem ("system.filesystem.mountpoint", "system.filesystem.state") "Space by state.";
+    FS_UTILIZATION = "system.filesystem.utilization" ["1"] FileSystem ("system.filesystem.mountpoint") "Share of the space open to users that is used.";
+    FS_INODES = "system.linux.filesystem.inodes.utilization" ["1"] FileSystem ("system.filesystem.mountpoint") "Share of inodes used.";
+    FS_READ_ONLY = "system.linux.filesystem.read_only" ["1"] FileSystem ("system.filesystem.mountpoint") "1 while it is mounted read-only, else 0.";
+
+    // Network interfaces
+    NETWORK_IO = "system.network.io" ["By/s"] Network ("network.interface.name", "network.io.direction") "Bytes.";
+    NETWORK_PACKETS = "system.network.packets" ["{packet}/s"] Network ("network.interface.name", "network.io.direction") "Packets.";
+    NETWORK_ERRORS = "system.network.errors" ["{error}/s"] Network ("network.interface.name", "network.io.direction") "Errors.";
+    NETWORK_DROPPED = "system.network.dropped" ["{packet}/s"] Network ("network.interface.name", "network.io.direction") "Packets dropped.";
+
+    // TCP, UDP and IP health
+    TCP_OPENS = "system.linux.tcp.opens" ["{connection}/s"] Protocol ("tcp.open") "Connections opened, by this host (active) and to it (passive).";
+    TCP_FAILED = "system.linux.tcp.attempt_failures" ["{connection}/s"] Protocol () "Connection attempts that failed.";
+    TCP_RESETS = "system.linux.tcp.resets" ["{reset}/s"] Protocol ("network.io.direction") "Connections reset: receive from established ones, transmit of any kind.";
+    TCP_ESTABLISHED = "system.linux.tcp.established" ["{connection}"] Protocol () "Connections open now.";
+    TCP_SEGMENTS = "system.linux.tcp.segments" ["{segment}/s"] Protocol ("network.io.direction") "Segments.";
+    TCP_RETRANSMITS = "system.linux.tcp.retransmits" ["{segment}/s"] Protocol () "Segments sent again.";
+    TCP_ERRORS = "system.linux.tcp.errors" ["{segment}/s"] Protocol () "Segments received in error.";
+    TCP_LISTEN_OVERFLOWS = "system.linux.tcp.listen_overflows" ["{connection}/s"] Protocol () "Connections lost because an accept queue was full.";
+    TCP_LISTEN_DROPS = "system.linux.tcp.listen_drops" ["{connection}/s"] Protocol () "Connections lost by a listening socket for any reason.";
+    TCP_TIMEOUTS = "system.linux.tcp.timeouts" ["{timeout}/s"] Protocol () "Retransmission timers that ran out.";
+    TCP_SYN_RETRANSMITS = "system.linux.tcp.syn_retransmits" ["{segment}/s"] Protocol () "Connection requests sent again.";
+    TCP_FAST_RETRANSMITS = "system.linux.tcp.fast_retransmits" ["{segment}/s"] Protocol () "Segments sent again on duplicate acknowledgements.";
+    TCP_LOST_RETRANSMITS = "system.linux.tcp.lost_retransmits" ["{segment}/s"] Protocol () "Segments sent again that were lost again.";
+    TCP_BACKLOG_DROPS = "system.linux.tcp.backlog_drops" ["{segment}/s"] Protocol () "Segments dropped because a socket's backlog was full.";
+    TCP_ABORTS = "system.linux.tcp.aborts" ["{connection}/s"] Protocol ("tcp.abort") "Connections given up by this host.";
+    TCP_MEMORY_PRESSURE = "system.linux.tcp.memory_pressure" ["{event}/s"] Protocol () "Times TCP ran short of memory.";
+    TCP_OUT_OF_ORDER = "system.linux.tcp.out_of_order" ["{segment}/s"] Protocol () "Segments queued out of order.";
+    UDP_DATAGRAMS = "system.linux.udp.datagrams" ["{packet}/s"] Protocol ("network.io.direction") "Datagrams.";
+    UDP_ERRORS = "system.linux.udp.errors" ["{packet}/s"] Protocol ("udp.error") "Datagrams lost, by reason.";
+    IP_PACKETS = "system.linux.ip.packets" ["{packet}/s"] Protocol ("network.io.direction") "IPv4 packets.";
+    IP_DISCARDS = "system.linux.ip.discards" ["{packet}/s"] Protocol ("network.io.direction") "IPv4 packets discarded without an error.";
+    IP_NO_ROUTES = "system.linux.ip.no_routes" ["{packet}/s"] Protocol () "IPv4 packets without a route.";
+    ICMP_MESSAGES = "system.linux.icmp.messages" ["{message}/s"] Protocol ("network.io.direction") "ICMP messages.";
+    ICMP_UNREACHABLE = "system.linux.icmp.unreachable" ["{message}/s"] Protocol ("network.io.direction") "ICMP messages that say a destination cannot be reached.";
+
+    // Sockets
+    SOCKETS = "system.linux.sockets.count" ["{socket}"] Sockets ("network.protocol.name", "network.socket.state") "Sockets by protocol and state.";
+    SOCKETS_USED = "system.linux.sockets.used" ["{socket}"] Sockets () "Sockets of all kinds.";
+    SOCKETS_MEMORY = "system.linux.sockets.memory" ["By"] Sockets ("network.protocol.name") "Memory of sockets' buffers.";
+
+    // File descriptors
+    FILES_OPEN = "system.linux.files.open" ["{file}"] Files () "Open files of all processes.";
+    FILES_UTILIZATION = "system.linux.files.utilization" ["1"] Files () "Open files over the system's limit.";
+    INODES_CACHED = "system.linux.files.inodes" ["{inode}"] Files () "Inodes the kernel holds.";
 
     // Processes
     PROCESS_COUNT = "system.process.count" ["{process}"] Processes ("process.state") "Processes by state; blocked is uninterruptible sleep, defunct is dead and not waited for.";

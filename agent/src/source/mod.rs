@@ -8,16 +8,28 @@
 //! without allocating. What the machine does not offer is [`Sampled::Absent`], with the reason in words; it is not an error.
 
 pub mod cgroup;
+pub mod cpu;
+pub mod disk;
 pub mod feed;
+pub mod files;
+pub mod filesystem;
 mod frame;
 pub mod hardware;
-mod load;
+mod keyed;
+pub mod load;
+pub mod memory;
+pub mod network;
+pub mod pressure;
 mod proc_file;
 pub mod processes;
+pub mod protocol;
 mod rate;
+pub mod registry;
 pub mod scrape;
 pub mod services;
+pub mod sockets;
 mod table;
+pub mod vm;
 
 pub use frame::Frame;
 pub use proc_file::ProcFile;

@@ -1,0 +1,129 @@
+//! Network interfaces, from `/proc/net/dev`:
+//!
+//! ```text
+//! Inter-|   Receive                                                |  Transmit
+//!  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
+//!   eth0: 430382364   17343    0    0    0     0          0         0  1281004   11037    0    0    0     0       0          0
+//! ```
+//!
+//! Counters are as wide as the driver's, 32 bits on some.
+
+use tacit_wire::semconv as sc;
+
+use super::keyed::{lines, number, words};
+use super::{ParseError, ProcFile, Rate, Root, Sample, Sampled, Slot, Source, SourceError, Width};
+
+/// Columns that are kept: bytes, packets, errors and drops, received and sent.
+const COLUMNS: [usize; 8] = [0, 1, 2, 3, 8, 9, 10, 11];
+
+/// The source of family `network`.
+#[derive(Debug)]
+pub struct Network {
+    file: ProcFile,
+    state: State,
+}
+
+#[derive(Debug)]
+struct State {
+    ignore: Vec<String>,
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Debug)]
+struct Interface {
+    name: Box<[u8]>,
+    /// `None` for an ignored interface.
+    slots: Option<[Slot; 8]>,
+    rates: [Rate; 8],
+    seen: bool,
+}
+
+impl Network {
+    /// Reads below `root`, without interfaces whose name begins with one of `ignore`.
+    #[must_use]
+    pub fn new(root: &Root, ignore: &[String]) -> Self {
+        let state = State { ignore: ignore.to_vec(), interfaces: Vec::new() };
+        Self { file: ProcFile::new(root.join("proc/net/dev"), 4096), state }
+    }
+}
+
+impl Source for Network {
+    fn name(&self) -> &'static str {
+        "network"
+    }
+
+    fn sample(&mut self, out: &mut Sample<'_>) -> Result<Sampled, SourceError> {
+        let done = self.state.update(self.file.read()?, out);
+        done.map_err(|e| e.at(self.file.path()))?;
+        Ok(Sampled::Data)
+    }
+}
+
+impl State {
+    fn update(&mut self, text: &[u8], out: &mut Sample<'_>) -> Result<(), ParseError> {
+        for (at, line) in lines(text).skip(2) {
+            let (name, counters) = parse(at, line)?;
+            let index = match self.interfaces.iter().position(|i| &*i.name == name) {
+                Some(index) => index,
+                None => {
+                    let text = String::from_utf8_lossy(name);
+                    let wanted = !self.ignore.iter().any(|prefix| text.starts_with(prefix.as_str()));
+                    let slots = wanted.then(|| register(&text, out));
+                    self.interfaces.push(Interface { name: name.into(), slots, rates: Default::default(), seen: true });
+                    self.interfaces.len() - 1
+                }
+            };
+            let interface = &mut self.interfaces[index];
+            interface.seen = true;
+            for ((slot, rate), value) in interface.slots.iter().flatten().zip(&mut interface.rates).zip(counters) {
+                out.set(*slot, rate.per_second(value, out.at, Width::Bits32));
+            }
+        }
+        self.interfaces.retain_mut(|interface| {
+            let stays = std::mem::take(&mut interface.seen);
+            if !stays {
+                interface.slots.iter().flatten().for_each(|slot| out.table.retire(*slot));
+            }
+            stays
+        });
+        Ok(())
+    }
+}
+
+fn register(name: &str, out: &mut Sample<'_>) -> [Slot; 8] {
+    let mut slots = [Slot::NONE; 8];
+    for (half, direction) in slots.chunks_mut(4).zip(["receive", "transmit"]) {
+        let metrics = [sc::NETWORK_IO, sc::NETWORK_PACKETS, sc::NETWORK_ERRORS, sc::NETWORK_DROPPED];
+        for (slot, metric) in half.iter_mut().zip(metrics) {
+            *slot =
+                out.table.register(&metric, &[("network.interface.name", name), ("network.io.direction", direction)]);
+        }
+    }
+    slots
+}
+
+/// Name and the kept columns. The name may touch its first number (`eth0:430`).
+fn parse(at: usize, line: &[u8]) -> Result<(&[u8], [u64; 8]), ParseError> {
+    let wrong = || ParseError::new(at, "\"name:\" and sixteen numbers", line);
+    let colon = line.iter().position(|b| *b == b':').ok_or_else(wrong)?;
+    let (name, rest) = line.split_at(colon);
+    let mut all = [0; 16];
+    let mut numbers = words(&rest[1..]).map(number);
+    for value in &mut all {
+        *value = numbers.next().flatten().ok_or_else(wrong)?;
+    }
+    Ok((name.trim_ascii(), COLUMNS.map(|c| all[c])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_kernels_form() {
+        let line = b"  eth0:430382364   17343    1    2    0     0          0         0  1281004   11037    3    4    0     0       0          0";
+        assert_eq!(parse(3, line), Ok((&b"eth0"[..], [430_382_364, 17_343, 1, 2, 1_281_004, 11_037, 3, 4])));
+        assert!(parse(3, b"eth0 1 2").is_err());
+        assert!(parse(3, b"eth0: 1 2").is_err());
+    }
+}
