@@ -68,6 +68,7 @@ pub fn run(root: &Root, config: &Config, file: Option<&Path>, json: bool) -> any
 fn examine(root: &Root, config: &Config, file: Option<&Path>) -> anyhow::Result<Report> {
     let now = Tick::now();
     let mut machine = Machine::open(root, config)?;
+    machine.refresh();
     machine.sample(now);
     std::thread::sleep(Duration::from_millis(500));
     let outcomes = machine.sample(Tick::now());

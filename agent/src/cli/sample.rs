@@ -14,7 +14,7 @@ use crate::clock::Tick;
 use crate::config::Config;
 use crate::source::{Dictionary, Root, Sample, Sampled, SeriesTable, Source, SourceError};
 
-/// How long the first result of slow sources is waited for.
+/// How long the result of a slow source is waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All sources of this machine, sampled in place.
@@ -25,6 +25,7 @@ pub struct Machine {
     values: Vec<f32>,
     /// Series that each source wrote or holds, in the order of the sources.
     counts: Vec<usize>,
+    refreshers: Vec<Box<dyn Fn(Duration) + Send>>,
 }
 
 /// How one source fared.
@@ -42,14 +43,20 @@ pub struct Printed {
 impl Machine {
     /// Opens the sources and waits for the first result of the slow ones.
     pub fn open(root: &Root, config: &Config) -> anyhow::Result<Self> {
-        let sources = crate::source::services::all(root, config).context("cannot start a thread for slow sources")?;
-        sources.wait_for_first(PATIENCE);
+        let mut services =
+            crate::source::services::all(root, config).context("cannot start a thread for slow sources")?;
         let disabled = |s: &dyn Source| config.sampling.disable.iter().any(|d| d == s.name());
-        let sources: Vec<_> = sources.sources.into_iter().filter(|s| !disabled(s.as_ref())).collect();
+        let refreshers = services.take_refreshers();
+        let sources: Vec<_> = services.sources.into_iter().filter(|s| !disabled(s.as_ref())).collect();
         let size = config.sampling.max_series;
         let (table, dictionary) = (SeriesTable::new(size), Arc::default());
         let counts = vec![0; sources.len()];
-        Ok(Self { sources, table, dictionary, values: vec![f32::NAN; size], counts })
+        Ok(Self { sources, table, dictionary, values: vec![f32::NAN; size], counts, refreshers })
+    }
+
+    /// Has the slow threads read now; a thread that does not answer in time is not waited for.
+    pub fn refresh(&self) {
+        self.refreshers.iter().for_each(|refresh| refresh(PATIENCE));
     }
 
     /// One tick.
@@ -97,10 +104,14 @@ impl Machine {
 pub fn run(root: &Root, config: &Config, watch: bool, json: bool) -> anyhow::Result<()> {
     let mut machine = Machine::open(root, config)?;
     let interval = config.sampling.interval.std();
+    machine.refresh();
     // The first tick has no rates: it is not printed.
     complain(&machine.sample(Tick::now()));
     loop {
         std::thread::sleep(if watch { interval } else { interval.min(Duration::from_secs(1)) });
+        if !watch {
+            machine.refresh();
+        }
         machine.sample(Tick::now());
         let series = machine.series();
         let text = match (json, watch) {

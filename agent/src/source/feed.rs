@@ -82,6 +82,13 @@ impl<T: Send + Sync + 'static> Feed<T> {
         state.newest.as_ref().map(|newest| (state.count, Arc::clone(newest)))
     }
 
+    /// Asks for a result and waits for it, at most `limit`.
+    pub fn refresh(&self, limit: Duration) {
+        let count = self.shared.lock().count;
+        self.request();
+        drop(self.wait_beyond(count, limit));
+    }
+
     /// Waits, at most `limit`, until there were more than `count` results. For programs that print once and for tests.
     #[must_use]
     pub fn wait_beyond(&self, count: u64, limit: Duration) -> Option<Arc<T>> {

@@ -9,48 +9,52 @@ use super::scrape::Scrape;
 use super::{Root, Source};
 use crate::config::Config;
 
-/// The sources, and the handle by which an opening event asks for a process scan.
+/// The sources, and the handles to their threads.
 pub struct Services {
     /// In the order of sampling.
     pub sources: Vec<Box<dyn Source>>,
-    /// On a live machine.
+    /// The process scan of a live machine: an opening event asks it for one more.
     pub processes: Option<ProcessScan>,
+    refreshers: Vec<Box<dyn Fn(Duration) + Send>>,
 }
 
 impl Services {
-    /// Waits, at most `limit`, for the first process scan; for programs that print once.
-    pub fn wait_for_first(&self, limit: Duration) {
-        if let Some(scan) = &self.processes {
-            drop(scan.wait_beyond(0, limit));
-        }
+    /// Takes the calls out by which a program that prints once gets fresh results of the slow threads.
+    pub fn take_refreshers(&mut self) -> Vec<Box<dyn Fn(Duration) + Send>> {
+        std::mem::take(&mut self.refreshers)
     }
 }
 
-/// Starts them below `root`.
+/// Starts them below `root`, without those that `sampling.disable` names.
 ///
 /// # Errors
 /// When the system refuses another thread.
 pub fn all(root: &Root, config: &Config) -> std::io::Result<Services> {
     let sampling = &config.sampling;
-    let disabled = |name: &str| sampling.disable.iter().any(|d| d == name);
-    let mut sources: Vec<Box<dyn Source>> = Vec::new();
-    let mut processes = None;
-    if !disabled("processes") {
+    let enabled = |name: &str| sampling.disable.iter().all(|d| d != name);
+    let mut services = Services { sources: Vec::new(), processes: None, refreshers: Vec::new() };
+    let Services { sources, processes, refreshers } = &mut services;
+    if enabled("processes") {
         sources.push(Box::new(if root.is_live() {
             let scan = ProcessScan::start(root, sampling.process_interval.std(), sampling.command_lines)?;
+            let handle = scan.clone();
+            refreshers.push(Box::new(move |limit| handle.refresh(limit)));
             Processes::new(processes.insert(scan).clone())
         } else {
             Processes::of_tree(root)
         }));
     }
-    if !disabled("hardware") {
+    if enabled("hardware") {
         sources.push(Box::new(Hardware::new(root)?));
     }
-    if !disabled("cgroup") {
+    if enabled("cgroup") {
         sources.push(Box::new(Cgroups::new(root, sampling.max_series)?));
     }
-    if !disabled("scrape") {
-        sources.push(Box::new(Scrape::new(&config.scrape)?));
+    // Not having asked for any endpoint is not an absence worth telling.
+    if enabled("scrape") && !config.scrape.is_empty() {
+        let scrape = Scrape::new(&config.scrape)?;
+        refreshers.extend(scrape.refreshers());
+        sources.push(Box::new(scrape));
     }
-    Ok(Services { sources, processes })
+    Ok(services)
 }

@@ -1,4 +1,5 @@
 //! Integration tests of the agent, one binary.
 
+mod cli;
 mod config;
 mod units;

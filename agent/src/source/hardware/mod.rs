@@ -21,6 +21,7 @@ pub struct Hardware {
     /// The sensors whose slots are held, in their order.
     set: Option<Arc<Set>>,
     slots: Vec<Option<Slot>>,
+    looked: bool,
 }
 
 impl Hardware {
@@ -30,7 +31,7 @@ impl Hardware {
     /// When the system refuses another thread.
     pub fn new(root: &Root) -> std::io::Result<Self> {
         let reader = if root.is_live() { Reader::start(root.clone())? } else { Reader::inline(root.clone()) };
-        Ok(Self { reader, set: None, slots: Vec::new() })
+        Ok(Self { reader, set: None, slots: Vec::new(), looked: false })
     }
 
     /// Takes over a new list of sensors; those that stay keep their slots.
@@ -54,9 +55,15 @@ impl Source for Hardware {
         "hardware"
     }
 
+    /// A machine without sensors is asked once a minute whether it got one.
+    fn every(&self) -> u32 {
+        if self.set.is_none() && self.looked { 60 } else { 1 }
+    }
+
     fn sample(&mut self, out: &mut Sample<'_>) -> Result<Sampled, SourceError> {
         let Some(set) = self.reader.newest(out.at) else { return Ok(Sampled::Data) };
         if set.sensors.is_empty() {
+            self.looked = true;
             return Ok(Sampled::Absent(
                 "no sensor below /sys/class/hwmon, /sys/class/thermal, /sys/class/power_supply and cpufreq".into(),
             ));

@@ -89,10 +89,9 @@ impl ProcessScan {
         self.0.newest().map(|(_, snapshot)| snapshot)
     }
 
-    /// Waits, at most `limit`, for the next scan after `count` scans.
-    #[must_use]
-    pub fn wait_beyond(&self, count: u64, limit: Duration) -> Option<Arc<Result<ProcessSnapshot, String>>> {
-        self.0.wait_beyond(count, limit)
+    /// Asks for a scan and waits for it, at most `limit`.
+    pub fn refresh(&self, limit: Duration) {
+        self.0.refresh(limit);
     }
 }
 

@@ -1,6 +1,7 @@
 //! One pass over `/proc`.
 //!
-//! What is remembered from scan to scan is 40 bytes a process in one sorted vector, at most [`MOST`] of them.
+//! What is remembered from scan to scan is 32 bytes a process in one sorted vector (two while a scan runs), at most
+//! [`MOST`] of them: 1.9 MB with 30,000 processes.
 
 use std::io;
 use std::path::PathBuf;
@@ -36,18 +37,23 @@ pub struct Scanner {
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     pid: u32,
+    pages: u32,
     start: u64,
     ticks: u64,
-    pages: u64,
     io: Io,
 }
 
+/// Bytes read and written so far.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Io {
-    /// Bytes so far.
-    Bytes(u64),
+struct Io(u64);
+
+impl Io {
     /// It belongs to somebody else; not asked again.
-    Denied,
+    const DENIED: Self = Self(u64::MAX);
+
+    fn since(self, before: Self) -> Option<u64> {
+        (self != Self::DENIED && before != Self::DENIED).then(|| self.0.saturating_sub(before.0))
+    }
 }
 
 /// A process with its figures since the scan before.
@@ -131,16 +137,16 @@ impl Scanner {
         // Only a process that ran or waits for a disk can have moved bytes.
         let idle = before.is_some_and(|b| b.ticks == ticks && state != b'D');
         let io = match before {
-            Some(b) if idle || b.io == Io::Denied => b.io,
+            Some(b) if idle || b.io == Io::DENIED => b.io,
             _ => self.io(folder, pid),
         };
         if self.now.len() < MOST {
-            self.now.push(Seen { pid, start, ticks, pages, io });
+            self.now.push(Seen { pid, pages: u32::try_from(pages).unwrap_or(u32::MAX), start, ticks, io });
         }
         let memory = pages as f64 * self.page;
         let mut candidate = Candidate { pid, name, cpu: f64::NAN, memory, growth: f64::NAN, io: f64::NAN };
         // A process born since the scan before has done all it did in between.
-        let born = Seen { pid, start, ticks: 0, pages: 0, io: Io::Bytes(0) };
+        let born = Seen { pid, start, ticks: 0, pages: 0, io: Io(0) };
         let last = self.last.map_or(f64::INFINITY, |tick| tick.mono_ms as f64 / 1000.0);
         let base = before.or_else(|| (start as f64 / self.hertz >= last - 0.02).then_some(born));
         let seconds = at.mono_ms as f64 / 1000.0 - last;
@@ -148,10 +154,8 @@ impl Scanner {
             && seconds > 0.0
         {
             candidate.cpu = ticks.saturating_sub(base.ticks) as f64 / self.hertz / seconds;
-            candidate.growth = (pages as f64 - base.pages as f64) * self.page;
-            if let (Io::Bytes(then), Io::Bytes(now)) = (base.io, io) {
-                candidate.io = now.saturating_sub(then) as f64 / seconds;
-            }
+            candidate.growth = (pages as f64 - f64::from(base.pages)) * self.page;
+            candidate.io = io.since(base.io).map_or(f64::NAN, |bytes| bytes as f64 / seconds);
         }
         Some(candidate)
     }
@@ -162,8 +166,8 @@ impl Scanner {
     }
 
     fn io(&mut self, folder: &impl std::os::fd::AsFd, pid: u32) -> Io {
-        let Ok(length) = read(folder, pid, "io", &mut self.buffer) else { return Io::Denied };
-        self.buffer.get(..length).and_then(stat::parse_io).map_or(Io::Denied, Io::Bytes)
+        let Ok(length) = read(folder, pid, "io", &mut self.buffer) else { return Io::DENIED };
+        self.buffer.get(..length).and_then(stat::parse_io).map_or(Io::DENIED, Io)
     }
 
     /// Adds what only the few on top need: unit and command line.
@@ -252,6 +256,11 @@ mod tests {
             top.offer(value, &candidate(pid));
         }
         assert_eq!(top.0.iter().map(|(_, c)| c.pid).collect::<Vec<_>>(), [3, 6, 7, 1, 8]);
+    }
+
+    #[test]
+    fn a_remembered_process_is_small() {
+        assert_eq!(size_of::<Seen>(), 32);
     }
 
     #[test]

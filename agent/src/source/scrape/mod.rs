@@ -34,7 +34,7 @@ pub struct Scrape {
 struct Endpoint {
     job: String,
     interval_ms: u64,
-    feed: Feed<Reading>,
+    feed: Arc<Feed<Reading>>,
     up: Option<Slot>,
     /// The names whose slots are held.
     names: Option<Arc<Names>>,
@@ -63,7 +63,8 @@ impl Scrape {
             .iter()
             .map(|config| {
                 let mut reader = EndpointReader::new(config.clone());
-                let feed = Feed::start("tacit-slow-scrp", config.interval.std(), move || reader.read(Tick::now()))?;
+                let read = move || reader.read(Tick::now());
+                let feed = Arc::new(Feed::start("tacit-slow-scrp", config.interval.std(), read)?);
                 let (job, interval_ms) = (config.job.clone(), config.interval.as_millis());
                 Ok(Endpoint { job, interval_ms, feed, up: None, names: None, slots: Vec::new() })
             })
@@ -71,11 +72,12 @@ impl Scrape {
         Ok(Self { endpoints })
     }
 
-    /// Waits, at most `limit` each, until every endpoint was read once; for programs that print once.
-    pub fn wait_for_first(&self, limit: Duration) {
-        for endpoint in &self.endpoints {
-            drop(endpoint.feed.wait_beyond(0, limit));
-        }
+    /// For each endpoint, a call that reads it now and waits for the answer at most so long.
+    pub fn refreshers(&self) -> impl Iterator<Item = Box<dyn Fn(Duration) + Send>> + '_ {
+        self.endpoints.iter().map(|endpoint| {
+            let feed = Arc::clone(&endpoint.feed);
+            Box::new(move |limit| feed.refresh(limit)) as Box<dyn Fn(Duration) + Send>
+        })
     }
 }
 
@@ -330,7 +332,7 @@ mod tests {
         let text = format!("[[scrape]]\njob = \"app\"\nurl = \"{url}\"\ninterval = \"1h\"\n");
         let config = crate::config::Config::parse(&text).expect("a good one");
         let mut scrape = Scrape::new(&config.scrape).expect("a thread");
-        scrape.wait_for_first(Duration::from_secs(20));
+        assert!(scrape.endpoints[0].feed.wait_beyond(0, Duration::from_secs(20)).is_some());
         let mut table = crate::source::SeriesTable::new(16);
         let mut values = [f32::NAN; 16];
         let mut sample = Sample { at: Tick::now(), table: &mut table, values: &mut values };
