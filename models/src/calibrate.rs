@@ -43,7 +43,7 @@ impl RunningQuantile {
             self.value = ls;
         }
         self.points = self.points.saturating_add(1);
-        let step = (5.0 / self.points as f32).min(0.05).max(self.step);
+        let step = (5.0 / self.points as f32).min(0.02).max(self.step);
         self.value += if ls > self.value { step * (1.0 - TAIL) } else { -step * TAIL };
     }
 }
@@ -146,11 +146,12 @@ impl Margin {
     }
 }
 
-/// The bar of the first day: the largest sustained log score so far plus a distance that shrinks with experience.
+/// The bar of the first day: the largest sustained log score so far (at least the running quantile) plus a distance that
+/// shrinks with experience.
 ///
-/// Scores are in training rms, so 0 (a score of 1) is a fair prior for the largest. New values count only after
-/// half a minute to a minute: a fault on its way up must not raise the bar before itself. What was seen is forgotten
-/// in the time it took to see it, so that the noise of the first, roughly fitted minutes does not blunt the day.
+/// New values count only after half a minute to a minute: a fault on its way up must not raise the bar before itself.
+/// What was seen is forgotten in the time it took to see it, so that the noise of the first, roughly fitted minutes does
+/// not blunt the day.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeenSoFar {
     /// The largest sustained log score.
@@ -173,6 +174,9 @@ impl SeenSoFar {
         Self { largest, points, extra, buckets: [f32::NEG_INFINITY; 2], in_bucket: 0 }
     }
 
+    /// Nothing seen in the points of the first fit: the smallest log score there is.
+    pub const NONE: f32 = -6.9;
+
     /// Learns one sustained log score; `usual` is where the largest falls back to.
     pub fn learn(&mut self, sustained: f32, usual: f32) {
         self.points = self.points.saturating_add(1);
@@ -193,11 +197,11 @@ impl SeenSoFar {
         self.in_bucket = 0;
     }
 
-    /// The bar in log score.
+    /// The bar in log score above what is `usual`: the distance is 0.37 after a minute, 0.27 after ten, 0.22 in the end.
     #[must_use]
-    pub fn bar(&self) -> f32 {
-        let distance = 0.2 + 0.3 * (60.0 / self.points.max(60) as f32).sqrt();
-        self.largest + distance + self.extra
+    pub fn bar(&self, usual: f32) -> f32 {
+        let distance = 0.22 + 0.15 * (60.0 / self.points.max(60) as f32).sqrt();
+        self.largest.max(usual) + distance + self.extra
     }
 }
 
@@ -255,15 +259,17 @@ mod tests {
 
     #[test]
     fn the_first_bar_shrinks_with_experience_and_is_not_raised_by_what_it_should_catch() {
-        let mut seen = SeenSoFar::new(0.0, 60, 0.0);
-        let early = seen.bar();
-        (0..6000).for_each(|_| seen.learn(-0.2, -0.3));
-        let late = seen.bar();
-        assert!(early > 0.45 && late < early - 0.2, "{early} {late}");
-        (0..25).for_each(|_| seen.learn(2.0, -0.3));
-        assert!(seen.bar() <= late, "a fault of 25 points raised the bar before it could be caught");
+        let usual = -0.3;
+        let mut seen = SeenSoFar::new(SeenSoFar::NONE, 60, 0.0);
+        let early = seen.bar(usual);
+        assert!((early - usual - 0.37).abs() < 1e-3);
+        (0..6000).for_each(|_| seen.learn(-0.2, usual));
+        let late = seen.bar(usual);
+        assert!(late < early && late > -0.2 + 0.22, "{early} {late}");
+        (0..25).for_each(|_| seen.learn(2.0, usual));
+        assert!(seen.bar(usual) <= late, "a fault of 25 points raised the bar before it could be caught");
         seen.spent();
-        (0..200).for_each(|_| seen.learn(-0.2, -0.3));
-        assert!(seen.bar() < late + 0.15);
+        (0..200).for_each(|_| seen.learn(-0.2, usual));
+        assert!(seen.bar(usual) < late + 0.15);
     }
 }

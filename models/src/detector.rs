@@ -1,9 +1,14 @@
 //! The detector of one node at one period: raw values in, verdicts out.
 //!
 //! ```text
-//! values → standardise → ring of 16 rows → ONNX graph → per-series scores → mean = host score → verdict
-//!                             └→ autocovariances → refit (after 60, 120, 300, 600, 1800, 3600 points, then hourly)
+//! values → standardise ┬→ ring of 16 rows ┬→ ONNX graph → per-series scores → mean ┬→ + = host score → verdict
+//!                      │                  └→ autocovariances → refit               │
+//!                      └→ smoothed deviations → root mean square over series ──────┘
 //! ```
+//!
+//! The window score sees unusual movement, the smoothed deviations see levels (a step of a slow series is one unusual
+//! direction of sixteen to its window). They are summed, and neither is a maximum over series. Fits come after 60, 120,
+//! 300, 600, 1800 and 3600 points, then hourly.
 //!
 //! Series live in slots. A series that is new learns alone and takes part in the host score once it has statistics of
 //! its own and was fitted; one that goes keeps what it learned under its key, so that it may come back.
@@ -22,6 +27,9 @@ pub const FIRST_FIT: u64 = 60;
 
 /// Whole windows a series must have learned from before it is fitted.
 const WINDOWS_TO_FIT: u32 = 10;
+
+/// Weight of the newest deviation in the smoothed one.
+const LEVEL_SMOOTHING: f32 = 0.3;
 
 /// Fits while the node is young, in points.
 const EARLY_FITS: [u64; 6] = [FIRST_FIT, 120, 300, 600, 1800, 3600];
@@ -54,7 +62,7 @@ pub enum Transition {
 pub struct Step {
     /// Whether a model judged this point. If not, `score`, `alarm` and `severity` are 0.
     pub judged: bool,
-    /// Smoothed host score in training rms: about 1 is usual.
+    /// Smoothed host score: 1 to 2 is usual, whatever the node.
     pub score: f32,
     /// Log ratio of the score to the threshold; above 0 the threshold is exceeded.
     pub alarm: f32,
@@ -110,6 +118,8 @@ pub struct Detector {
     fitted: Vec<bool>,
     column_scores: Vec<f32>,
     scores: Vec<f32>,
+    /// Smoothed deviation per slot.
+    levels: Vec<f32>,
     shares: Vec<f32>,
     onset_shares: Vec<f32>,
     onset: Option<Onset>,
@@ -146,9 +156,11 @@ impl Detector {
     #[must_use]
     pub fn new(config: DetectorConfig) -> Self {
         let (n, horizon) = (config.capacity, horizon(config.period_ms));
+        let mut standardiser = Standardiser::new(n, horizon);
+        (0..n).for_each(|slot| standardiser.release(slot));
         Self {
             keys: vec![None; n],
-            standardiser: Standardiser::new(n, horizon),
+            standardiser,
             autocovariance: Autocovariance::new(n, horizon),
             verdict: Verdict::new(&config),
             rows: vec![0.0; n * WINDOW],
@@ -160,6 +172,7 @@ impl Detector {
             fitted: vec![false; n],
             column_scores: Vec::new(),
             scores: vec![0.0; n],
+            levels: vec![0.0; n],
             shares: vec![0.0; n],
             onset_shares: vec![0.0; n],
             onset: None,
@@ -199,11 +212,12 @@ impl Detector {
             }
             self.dormant.push(series);
         }
-        self.standardiser.reset(slot, None);
+        self.standardiser.release(slot);
         self.autocovariance.reset(slot, None);
         self.seen[slot] = 0;
         self.fitted[slot] = false;
         self.scores[slot] = 0.0;
+        self.levels[slot] = 0.0;
         self.shares[slot] = 0.0;
         self.onset_shares[slot] = 0.0;
         for row in 0..WINDOW {
@@ -256,6 +270,7 @@ impl Detector {
             let started = self.standardiser.level(slot).phase != Phase::Starting;
             self.present[slot] &= started && self.keys[slot].is_some();
             *seen = (*seen << 1) | u16::from(self.present[slot]);
+            self.levels[slot] += LEVEL_SMOOTHING * (row[slot] - self.levels[slot]);
         }
     }
 
@@ -282,26 +297,30 @@ impl Detector {
             return None;
         }
         self.scores.fill(0.0);
-        let (mut sum, mut count) = (0.0_f64, 0_u32);
+        let (mut sum, mut squares, mut count) = (0.0_f64, 0.0_f64, 0_u32);
         for (score, slot) in self.column_scores.iter().zip(&self.columns) {
             let slot = *slot as usize;
             // A few missing points count as usual ones; more, and the series says nothing.
             if self.fitted[slot] && self.present[slot] && self.seen[slot].count_ones() >= 12 {
                 self.scores[slot] = *score;
                 sum += f64::from(*score);
+                squares += f64::from(self.levels[slot]).powi(2);
                 count += 1;
             }
         }
-        (count > 0).then(|| ((sum / f64::from(count)) as f32, count))
+        let n = f64::from(count);
+        (count > 0).then(|| ((sum / n + (squares / n).sqrt()) as f32, count))
     }
 
-    /// Shares of the excess over the usual score 1, now and since the onset.
+    /// Shares of the excess of score and level over the usual 1, now and since the onset.
     fn attribute(&mut self, at_ms: u64) {
-        let total: f32 = self.scores.iter().map(|s| (s - 1.0).max(0.0)).sum();
-        let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
-        for (share, score) in self.shares.iter_mut().zip(&self.scores) {
-            *share = (score - 1.0).max(0.0) * factor;
+        let parts = self.scores.iter().zip(&self.levels).zip(&mut self.shares);
+        for ((score, level), share) in parts {
+            *share = if *score > 0.0 { (score - 1.0).max(0.0) + (level.abs() - 1.0).max(0.0) } else { 0.0 };
         }
+        let total: f32 = self.shares.iter().sum();
+        let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
+        self.shares.iter_mut().for_each(|share| *share *= factor);
         let active = self.verdict.above() || self.verdict.is_open();
         if active && self.onset.is_none() {
             self.onset = Some(Onset { at_ms, points: 0, below: 0 });
@@ -404,14 +423,15 @@ impl Detector {
             return true;
         }
         let learned = self.verdict.learned();
-        let open = self.verdict.is_open() && !self.verdict.persisting();
-        !open && (learned >= self.next_fit || (learned >= self.newcomer_fit && self.newcomers_ready()))
+        // After a restart inside an event there is no model yet; what it is fitted from was learned before the event.
+        let paused = self.verdict.is_open() && !self.verdict.persisting() && self.model.is_some();
+        !paused && (learned >= self.next_fit || (learned >= self.newcomer_fit && self.newcomers_ready()))
     }
 
     /// Series with statistics of their own that are not in the model yet. Cheap: asked once a minute of points.
     fn newcomers_ready(&self) -> bool {
         self.model.is_some()
-            && self.verdict.learned() % 60 == 0
+            && self.verdict.learned().is_multiple_of(60)
             && (0..self.config.capacity).any(|slot| self.can_fit(slot) && !self.fitted[slot])
     }
 
@@ -487,7 +507,8 @@ impl Detector {
 
     fn plan_next_fit(&mut self) {
         let learned = self.verdict.learned();
-        let hour = (3_600_000 / u64::from(self.config.period_ms.max(1))).max(60);
+        // Hourly at 1 Hz; at slower periods an hour brings too little news.
+        let hour = (3_600_000 / u64::from(self.config.period_ms.max(1))).max(360);
         self.next_fit = EARLY_FITS.into_iter().find(|at| *at > learned).unwrap_or(learned + hour);
         self.newcomer_fit = learned + 300.min(hour);
     }

@@ -68,6 +68,7 @@ impl Level {
 pub struct Standardiser {
     horizon: f64,
     levels: Vec<Level>,
+    active: Vec<bool>,
     recent: Vec<f32>,
     cursor: Vec<u8>,
     /// Points in `recent`, up to `START_POINTS`.
@@ -85,6 +86,7 @@ impl Standardiser {
         Self {
             horizon: horizon_points.max(40.0),
             levels: vec![Level::NEW; capacity],
+            active: vec![true; capacity],
             recent: vec![0.0; capacity * START_POINTS],
             cursor: vec![0; capacity],
             filled: vec![0; capacity],
@@ -93,9 +95,16 @@ impl Standardiser {
         }
     }
 
+    /// Forgets a slot and ignores what is fed to it until the next [`Standardiser::reset`].
+    pub fn release(&mut self, slot: usize) {
+        self.reset(slot, None);
+        self.active[slot] = false;
+    }
+
     /// Forgets a slot, or gives it what a series had learned before.
     pub fn reset(&mut self, slot: usize, level: Option<Level>) {
         self.levels[slot] = level.unwrap_or(Level::NEW);
+        self.active[slot] = true;
         self.cursor[slot] = 0;
         self.filled[slot] = 0;
         self.fresh[slot] = 0;
@@ -126,7 +135,7 @@ impl Standardiser {
         for (slot, out) in z.iter_mut().enumerate() {
             let x = values.get(slot).copied().unwrap_or(f32::NAN);
             // f32 arithmetic on anything larger overflows in the square.
-            present[slot] = x.is_finite() && x.abs() < 1e18;
+            present[slot] = self.active[slot] && x.is_finite() && x.abs() < 1e18;
             *out = if present[slot] { self.point(slot, x, learn) } else { 0.0 };
         }
     }

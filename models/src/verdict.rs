@@ -88,7 +88,7 @@ impl Verdict {
             smoothed: None,
             quantile: RunningQuantile::new(config.period_ms),
             margin: Margin::new(0.5, config.budget_per_day.unwrap_or(1.0)),
-            seen: SeenSoFar::new(0.0, 60, 0.0),
+            seen: SeenSoFar::new(SeenSoFar::NONE, 60, 0.0),
             in_a_row: Sustained::new(5, 5),
             most_of: Sustained::new(5, 8),
             open: None,
@@ -178,7 +178,7 @@ impl Verdict {
         match stage {
             Stage::FirstWeek => self.quantile.value + self.margin.value + SEVERE,
             Stage::Full => self.quantile.value + self.margin.value,
-            _ => self.seen.bar(),
+            _ => self.seen.bar(self.quantile.value),
         }
     }
 
@@ -187,7 +187,7 @@ impl Verdict {
         let smoothed = self.smoothed.map_or(host, |s| s + SMOOTHING * (host - s));
         self.smoothed = Some(smoothed);
         let ls = (0.001 + smoothed).ln();
-        let bar = self.bar(stage);
+        let bar = if self.quantile.points == 0 { ls } else { self.bar(stage) };
         let alarm = ls - bar;
         self.above = alarm > 0.0;
         let in_a_row = self.in_a_row.push(ls);
@@ -207,10 +207,10 @@ impl Verdict {
     }
 
     fn learn(&mut self, ls: f32, in_a_row: f32, most_of: f32, at_ms: u64) {
-        self.quantile.learn(ls);
-        if self.above && self.open.is_none() {
+        if self.above && self.open.is_none() && self.quantile.points > 0 {
             return;
         }
+        self.quantile.learn(ls);
         self.seen.learn(in_a_row, self.quantile.value);
         // The quantile needs some minutes before a distance from it means anything.
         if self.quantile.points > 600 && most_of.is_finite() {

@@ -132,17 +132,21 @@ impl Whitening {
     }
 }
 
-/// Autocovariances shrunk towards an AR(1) process: `(n own + n0 prior) / (n + n0)`.
+/// Autocovariances shrunk towards an AR(1) process, `(n own + n0 prior) / (n + n0)`, plus what is not known of the level.
+///
+/// The mean of `n` points of an AR(1) process has variance `r0 (1 + rho) / ((1 - rho) n)`. It shifts a whole window, so it
+/// adds to every lag: a smooth series that wanders off the little that was seen of it is not an anomaly yet.
 fn shrink(own: &[f64; WINDOW], n: f64) -> [f64; WINDOW] {
     if own[0] <= 1e-6 {
         return std::array::from_fn(|lag| if lag == 0 { PRIOR_VARIANCE } else { 0.0 });
     }
     let share = n / (n + PRIOR_POINTS);
-    let variance = share * own[0] + (1.0 - share) * PRIOR_VARIANCE;
-    let rho = (own[1] / own[0] * share).clamp(0.0, 0.98);
+    let variance = share * own[0] + (1.0 - share) * own[0].max(PRIOR_VARIANCE);
+    let rho = (own[1] / own[0] * n / (n + 5.0)).clamp(0.0, 0.98);
+    let level = variance * (1.0 + rho) / (1.0 - rho) / (n + 30.0);
     std::array::from_fn(|lag| {
         let correlation = share * own[lag] / own[0] + (1.0 - share) * rho.powi(lag as i32);
-        variance * correlation
+        variance * correlation + level
     })
 }
 
