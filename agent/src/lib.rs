@@ -12,5 +12,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod inventory;
+pub mod outbox;
 pub mod outgoing;
 pub mod source;
