@@ -464,6 +464,11 @@ impl<D: Disk> Outbox<D> {
         self.trouble.as_deref()
     }
 
+    /// The disk.
+    pub fn disk_mut(&mut self) -> &mut D {
+        &mut self.disk
+    }
+
     /// The disk, as a crash leaves it.
     #[must_use]
     pub fn into_disk(self) -> D {

@@ -84,7 +84,8 @@ pub fn read(bytes: &[u8]) -> Option<(Meta, std::ops::Range<usize>)> {
         lane,
         topic: *Up::ALL.get(usize::from(bytes[33]))?,
     };
-    Some((meta, OVERHEAD..PREFIX + length))
+    // Numbers count from 1 and never come near the end of their range; a forged one must not overflow anything.
+    (1..u64::MAX / 2).contains(&meta.seq.0).then_some((meta, OVERHEAD..PREFIX + length))
 }
 
 /// What reading a segment gave.

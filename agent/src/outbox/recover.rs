@@ -16,7 +16,7 @@ const CLOCK_WAS_SET_MS: i64 = 1_577_836_800_000;
 pub(super) fn recover<D: Disk>(outbox: &mut Outbox<D>, now: Tick) -> io::Result<()> {
     let mut numbers: Vec<u64> = outbox.disk.list()?.iter().filter_map(|name| number_of(name)).collect();
     numbers.sort_unstable();
-    outbox.next_segment = numbers.last().map_or(1, |n| n.saturating_add(1));
+    outbox.next_segment = numbers.last().map_or(1, |n| n + 1);
     let mut newest: HashMap<StreamId, Seq> = HashMap::new();
     // Streams whose last segment ended in garbage: if they go on in a later file, what is between is lost.
     let mut broken: HashMap<StreamId, Seq> = HashMap::new();
@@ -85,5 +85,6 @@ fn take_segment<D: Disk>(
 fn number_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(".seg").filter(|d| d.len() == 16)?;
     let number = u64::from_str_radix(digits, 16).ok()?;
-    (segment_name(number) == name).then_some(number)
+    // We count from 1: a number so large is not ours.
+    (segment_name(number) == name && number < u64::MAX / 2).then_some(number)
 }
