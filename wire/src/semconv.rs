@@ -185,6 +185,9 @@ metrics! {
 
     // Processes
     PROCESS_COUNT = "system.process.count" ["{process}"] Processes ("process.state") "Processes by state; blocked is uninterruptible sleep, defunct is dead and not waited for.";
+    PROCESS_TOP_CPU = "system.linux.process.top.cpu" ["{cpu}"] Processes () "Processors in use by the busiest process, since the scan before.";
+    PROCESS_TOP_MEMORY = "system.linux.process.top.memory" ["By"] Processes () "Resident memory of the largest process.";
+    PROCESS_TOP_IO = "system.linux.process.top.io" ["By/s"] Processes () "Bytes to and from block devices by the process that moves most, of those that may be looked at.";
 
     // Hardware
     HW_TEMPERATURE = "hw.temperature" ["Cel"] Hardware ("hw.id") "Temperature of a sensor.";

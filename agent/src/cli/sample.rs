@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tacit_wire::SeriesDef;
@@ -12,6 +11,7 @@ use tacit_wire::SeriesDef;
 use super::print;
 use crate::clock::Tick;
 use crate::config::Config;
+use crate::source::registry::{self, Sources};
 use crate::source::{Dictionary, Root, Sample, Sampled, SeriesTable, Source, SourceError};
 
 /// How long the result of a slow source is waited for.
@@ -42,16 +42,17 @@ pub struct Printed {
 
 impl Machine {
     /// Opens the sources and waits for the first result of the slow ones.
-    pub fn open(root: &Root, config: &Config) -> anyhow::Result<Self> {
-        let mut services =
-            crate::source::services::all(root, config).context("cannot start a thread for slow sources")?;
-        let disabled = |s: &dyn Source| config.sampling.disable.iter().any(|d| d == s.name());
-        let refreshers = services.take_refreshers();
-        let sources: Vec<_> = services.sources.into_iter().filter(|s| !disabled(s.as_ref())).collect();
+    pub fn open(root: &Root, config: &Config) -> Self {
+        let Sources { list: sources, refreshers, .. } = registry::all(root, config);
         let size = config.sampling.max_series;
-        let (table, dictionary) = (SeriesTable::new(size), Arc::default());
-        let counts = vec![0; sources.len()];
-        Ok(Self { sources, table, dictionary, values: vec![f32::NAN; size], counts, refreshers })
+        Self {
+            counts: vec![0; sources.len()],
+            sources,
+            table: SeriesTable::new(size),
+            dictionary: Arc::default(),
+            values: vec![f32::NAN; size],
+            refreshers,
+        }
     }
 
     /// Has the slow threads read now; a thread that does not answer in time is not waited for.
@@ -102,7 +103,7 @@ impl Machine {
 
 /// Runs the command.
 pub fn run(root: &Root, config: &Config, watch: bool, json: bool) -> anyhow::Result<()> {
-    let mut machine = Machine::open(root, config)?;
+    let mut machine = Machine::open(root, config);
     let interval = config.sampling.interval.std();
     machine.refresh();
     // The first tick has no rates: it is not printed.
@@ -163,7 +164,7 @@ fn table(series: &[(&SeriesDef, f32)]) -> String {
 fn number(value: f32) -> String {
     match value {
         v if v.is_nan() => "-".to_owned(),
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v.is_infinite() || v.abs() >= 1e6 => format!("{v:.0}"),
         v => {
             let decimals = (5.0 - f64::from(v.abs()).log10().floor()).clamp(0.0, 9.0) as usize;

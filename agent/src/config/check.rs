@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Config, ScrapeConfig};
+use crate::source::registry::NAMES;
 
 /// A key that holds something impossible.
 #[derive(Debug)]
@@ -56,6 +57,10 @@ fn sampling(config: &Config) -> Result<(), Wrong> {
     }
     if !(16..=4096).contains(&s.max_series) {
         return wrong("sampling.max_series", format!("{}: allowed are 16 to 4096", s.max_series));
+    }
+    if let Some(i) = s.disable.iter().position(|name| !NAMES.contains(&name.as_str())) {
+        let text = format!("{:?} is no source; there are {}", s.disable[i], NAMES.join(", "));
+        return wrong(format!("sampling.disable[{i}]"), text);
     }
     Ok(())
 }

@@ -134,8 +134,8 @@ fn read(path: &Path) -> Option<String> {
 }
 
 /// Cut to what the wire takes, without control characters.
-fn short(text: String) -> String {
-    let mut text: String = text.chars().filter(|c| !c.is_control()).collect();
+fn short(text: impl AsRef<str>) -> String {
+    let mut text: String = text.as_ref().chars().filter(|c| !c.is_control()).collect();
     while text.len() > tacit_wire::limits::NAME {
         text.pop();
     }

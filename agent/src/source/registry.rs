@@ -1,10 +1,32 @@
 //! All sources, in the order of importance: when the table of series is full, the last families go without.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::filesystem::{FileSystem, FileSystems, Statvfs};
+use super::processes::ProcessScan;
+use super::services::{self, Services};
 use super::{Root, Source};
 use crate::config::Config;
+
+/// The names of all sources, as `sampling.disable` takes them.
+pub const NAMES: [&str; 15] = [
+    "cpu",
+    "load",
+    "memory",
+    "pressure",
+    "disk",
+    "filesystem",
+    "network",
+    "vm",
+    "protocol",
+    "sockets",
+    "files",
+    "processes",
+    "hardware",
+    "cgroup",
+    "scrape",
+];
 
 /// The sources of a node, and what other parts share with them.
 pub struct Sources {
@@ -12,6 +34,10 @@ pub struct Sources {
     pub list: Vec<Box<dyn Source>>,
     /// Newest state of the file systems, for rules; empty when that source is left out.
     pub file_systems: FileSystems,
+    /// The process scan of a live machine: an opening event asks it for one more. `None` when it is left out.
+    pub processes: Option<ProcessScan>,
+    /// For programs that print once: each call has one slow thread read now, and waits at most so long for it.
+    pub refreshers: Vec<Box<dyn Fn(Duration) + Send>>,
 }
 
 /// Makes the sources of the machine below `root`, without those that `config` leaves out.
@@ -34,5 +60,25 @@ pub fn all(root: &Root, config: &Config) -> Sources {
         Box::new(super::files::Files::new(root)),
     ];
     list.retain(|source| !sampling.disable.iter().any(|name| name == source.name()));
-    Sources { list, file_systems }
+    let Services { sources, processes, refreshers } = services::all(root, config);
+    list.extend(sources);
+    Sources { list, file_systems, processes, refreshers }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_names_is_complete() {
+        let text = "[[scrape]]\njob = \"x\"\nurl = \"http://127.0.0.1:1/\"\n";
+        let config = Config::parse(text).expect("a good one");
+        let folder = tempfile::tempdir().expect("a folder");
+        let sources = all(&Root::new(folder.path()), &config);
+        assert_eq!(sources.list.iter().map(|s| s.name()).collect::<Vec<_>>(), NAMES);
+
+        let mut config = config;
+        config.sampling.disable = NAMES.iter().map(ToString::to_string).collect();
+        assert!(all(&Root::new(folder.path()), &config).list.is_empty());
+    }
 }

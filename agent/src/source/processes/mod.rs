@@ -39,6 +39,8 @@ pub struct ProcessSnapshot {
     pub stopped: u32,
     /// Dead, and not yet waited for by their parent.
     pub zombie: u32,
+    /// Whether there was a scan before, so that there are rates.
+    pub rates: bool,
     /// Most processor use since the scan before; empty in the first scan.
     pub top_cpu: Vec<ProcessNote>,
     /// Most resident memory.
@@ -99,7 +101,7 @@ impl ProcessScan {
 #[derive(Debug)]
 pub struct Processes {
     input: Input,
-    slots: Option<[Slot; 5]>,
+    slots: Option<[Slot; 8]>,
 }
 
 #[derive(Debug)]
@@ -133,22 +135,32 @@ impl Source for Processes {
         let values = match &mut self.input {
             Input::Scan(scan) => match scan.newest().as_deref() {
                 None => return Ok(Sampled::Data),
-                Some(Ok(snapshot)) => counts(snapshot),
+                Some(Ok(snapshot)) => values(snapshot),
                 Some(Err(error)) => return Err(SourceError::Other(error.clone())),
             },
-            Input::Tree(scanner) => counts(&scanner.scan(out.at)?),
+            Input::Tree(scanner) => values(&scanner.scan(out.at)?),
         };
         let slots = *self.slots.get_or_insert_with(|| {
-            ["running", "blocked", "sleeping", "stopped", "defunct"]
-                .map(|state| out.table.register(&semconv::PROCESS_COUNT, &[("process.state", state)]))
+            let mut counted = |state| out.table.register(&semconv::PROCESS_COUNT, &[("process.state", state)]);
+            let [a, b, c, d, e] = ["running", "blocked", "sleeping", "stopped", "defunct"].map(&mut counted);
+            use semconv::{PROCESS_TOP_CPU, PROCESS_TOP_IO, PROCESS_TOP_MEMORY};
+            let [f, g, h] = [PROCESS_TOP_CPU, PROCESS_TOP_MEMORY, PROCESS_TOP_IO].map(|m| out.table.register(&m, &[]));
+            [a, b, c, d, e, f, g, h]
         });
         for (slot, value) in slots.into_iter().zip(values) {
-            out.set(slot, value as f32);
+            out.set(slot, value);
         }
         Ok(Sampled::Data)
     }
 }
 
-fn counts(s: &ProcessSnapshot) -> [u32; 5] {
-    [s.running, s.blocked, s.sleeping, s.stopped, s.zombie]
+fn values(s: &ProcessSnapshot) -> [f32; 8] {
+    let [running, blocked, sleeping, stopped, zombie] =
+        [s.running, s.blocked, s.sleeping, s.stopped, s.zombie].map(|count| count as f32);
+    // With nobody on top, nothing was used; before the second scan, nothing is known.
+    let idle = if s.rates { 0.0 } else { f32::NAN };
+    let cpu = s.top_cpu.first().map_or(idle, |n| n.cpu.0);
+    let memory = s.top_memory.first().map_or(f32::NAN, |n| n.memory.0);
+    let io = s.top_io.first().map_or(idle, |n| n.io.0);
+    [running, blocked, sleeping, stopped, zombie, cpu, memory, io]
 }

@@ -94,7 +94,7 @@ impl Scanner {
         let folder = rustix::fs::open(&self.proc, flags, Mode::empty()).map_err(wrap)?;
         let entries = Dir::read_from(&folder).map_err(wrap)?;
 
-        let mut snapshot = ProcessSnapshot { at, ..Default::default() };
+        let mut snapshot = ProcessSnapshot { at, rates: self.last.is_some(), ..Default::default() };
         let [mut by_cpu, mut by_memory, mut by_io] = [const { Top::new() }; 3];
         self.now.clear();
         for entry in entries {
