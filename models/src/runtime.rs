@@ -118,11 +118,7 @@ impl Model {
         if bytes.len() > max {
             return Err(ModelError::TooLarge { bytes: bytes.len(), max });
         }
-        let loaded = catch_unwind(AssertUnwindSafe(|| load(bytes, limits)));
-        let state = loaded.map_err(|panic| ModelError::Panicked {
-            during: "loaded the model",
-            reason: panic_text(panic.as_ref()),
-        })??;
+        let state = guarded("loaded the model", || load(bytes, limits))??;
         let input = Tensor::zero::<f32>(&limits.input).map_err(|e| ModelError::Load { reason: one_line(&e) })?;
         Ok(Self { state, input: Arc::new(input), limits, digest: Sha256::digest(bytes).into(), poisoned: None })
     }
@@ -173,12 +169,9 @@ impl Model {
         }
         self.fill_input(fill)?;
         let input = TValue::from_const(Arc::clone(&self.input));
-        let ran = catch_unwind(AssertUnwindSafe(|| self.state.run(tvec!(input))));
-        let values = match ran {
+        let values = match guarded("ran the model", || self.state.run(tvec!(input))) {
             Ok(result) => result.map_err(|e| run_error(&e))?,
-            Err(panic) => {
-                let reason = panic_text(panic.as_ref());
-                let error = ModelError::Panicked { during: "ran the model", reason };
+            Err(error) => {
                 self.poisoned = Some(error.clone());
                 return Err(error);
             }
@@ -266,6 +259,12 @@ fn one_line(error: &TractError) -> String {
     text
 }
 
+/// Runs a part of the runtime; a panic inside becomes an error.
+fn guarded<T>(during: &'static str, run: impl FnOnce() -> T) -> Result<T, ModelError> {
+    catch_unwind(AssertUnwindSafe(run))
+        .map_err(|panic| ModelError::Panicked { during, reason: panic_text(panic.as_ref()) })
+}
+
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("no message").chars().take(200).collect()
@@ -325,6 +324,9 @@ mod tests {
 
     #[test]
     fn a_panic_in_use_is_an_error_for_good() {
+        let caught = guarded("ran the model", || panic!("index {} out of range", 7)).map(|(): ()| ());
+        let expected = "the runtime panicked while it ran the model: index 7 out of range";
+        assert_eq!(caught.map_err(|e| e.to_string()), Err(expected.to_owned()));
         let mut model = Model::load(&bytes(1), Limits::new([WINDOW, 1], 1)).expect("our own");
         model.poisoned = Some(ModelError::Panicked { during: "ran the model", reason: "test".to_owned() });
         assert!(matches!(model.run(&[0.0; WINDOW], &mut [0.0]), Err(ModelError::Panicked { .. })));

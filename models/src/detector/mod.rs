@@ -13,26 +13,25 @@
 //! Series live in slots. A series that is new learns alone and takes part in the host score once it has statistics of
 //! its own and was fitted; one that goes keeps what it learned under its key, so that it may come back.
 
+mod attribution;
+mod fit;
+
 use tacit_wire::message::Stage;
 
-use crate::graph;
-use crate::runtime::{Limits, Model, ModelError};
+use attribution::Onset;
+use fit::FitJob;
+
+use crate::runtime::{Model, ModelError};
 use crate::standardise::{Phase, Standardiser};
 use crate::state::{self, SavedSeries, StateError};
 use crate::verdict::Verdict;
-use crate::whiten::{Autocovariance, WINDOW, Whitening};
+use crate::whiten::{Autocovariance, WINDOW};
 
 /// Points before the first fit.
 pub const FIRST_FIT: u64 = 60;
 
-/// Whole windows a series must have learned from before it is fitted.
-const WINDOWS_TO_FIT: u32 = 10;
-
 /// Weight of the newest deviation in the smoothed one.
 const LEVEL_SMOOTHING: f32 = 0.3;
-
-/// Fits while the node is young, in points.
-const EARLY_FITS: [u64; 6] = [FIRST_FIT, 120, 300, 600, 1800, 3600];
 
 /// How a detector is set up.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,19 +128,6 @@ pub struct Detector {
     job: Option<FitJob>,
     /// Series that are gone, oldest first.
     dormant: Vec<SavedSeries>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Onset {
-    at_ms: u64,
-    points: u32,
-    below: u32,
-}
-
-#[derive(Debug)]
-struct FitJob {
-    slots: Vec<u32>,
-    whitenings: Vec<Whitening>,
 }
 
 /// Memory of the statistics in points. At 1 Hz six hours: labelled server data measured best at a day, but those are
@@ -312,35 +298,6 @@ impl Detector {
         (count > 0).then(|| ((sum / n + (squares / n).sqrt()) as f32, count))
     }
 
-    /// Shares of the excess of score and level over the usual 1, now and since the onset.
-    fn attribute(&mut self, at_ms: u64) {
-        let parts = self.scores.iter().zip(&self.levels).zip(&mut self.shares);
-        for ((score, level), share) in parts {
-            *share = if *score > 0.0 { (score - 1.0).max(0.0) + (level.abs() - 1.0).max(0.0) } else { 0.0 };
-        }
-        let total: f32 = self.shares.iter().sum();
-        let factor = if total > 0.0 { 1.0 / total } else { 0.0 };
-        self.shares.iter_mut().for_each(|share| *share *= factor);
-        let active = self.verdict.above() || self.verdict.is_open();
-        if active && self.onset.is_none() {
-            self.onset = Some(Onset { at_ms, points: 0, below: 0 });
-            self.onset_shares.fill(0.0);
-        }
-        let Some(onset) = &mut self.onset else { return };
-        onset.below = if active { 0 } else { onset.below + 1 };
-        if onset.below > 8 {
-            self.onset = None;
-            return;
-        }
-        if self.verdict.above() {
-            onset.points += 1;
-            let weight = 1.0 / onset.points.min(60) as f32;
-            for (mean, share) in self.onset_shares.iter_mut().zip(&self.shares) {
-                *mean += weight * (share - *mean);
-            }
-        }
-    }
-
     /// The series that moved keep their new level as normal from now on.
     fn accept_levels(&mut self) {
         let n = self.config.capacity;
@@ -350,24 +307,6 @@ impl Detector {
                 self.standardiser.accept_level(slot);
             }
         }
-    }
-
-    /// Attribution of the last judged point by slot: shares of the excess over usual, summing to 1 or all 0.
-    #[must_use]
-    pub fn shares(&self) -> &[f32] {
-        &self.shares
-    }
-
-    /// Attribution smoothed since the onset of the event (or of the excess that may become one), summing to at most 1.
-    #[must_use]
-    pub fn onset_shares(&self) -> &[f32] {
-        &self.onset_shares
-    }
-
-    /// When the score first exceeded the threshold, monotonic; `None` while all is quiet.
-    #[must_use]
-    pub fn onset_ms(&self) -> Option<u64> {
-        self.onset.map(|o| o.at_ms)
     }
 
     /// Scores by slot of the last judged point in training rms; 0 where a series took no part.
@@ -416,103 +355,6 @@ impl Detector {
         self.verdict.stage(self.model.is_some())
     }
 
-    /// Whether a fit should be done (or gone on with) now. Never inside an event whose data must not be learned.
-    #[must_use]
-    pub fn refit_due(&self) -> bool {
-        if self.job.is_some() {
-            return true;
-        }
-        let learned = self.verdict.learned();
-        // After a restart inside an event there is no model yet; what it is fitted from was learned before the event.
-        let paused = self.verdict.is_open() && !self.verdict.persisting() && self.model.is_some();
-        !paused && (learned >= self.next_fit || (learned >= self.newcomer_fit && self.newcomers_ready()))
-    }
-
-    /// Series with statistics of their own that are not in the model yet. Cheap: asked once a minute of points.
-    fn newcomers_ready(&self) -> bool {
-        self.model.is_some()
-            && self.verdict.learned().is_multiple_of(60)
-            && (0..self.config.capacity).any(|slot| self.can_fit(slot) && !self.fitted[slot])
-    }
-
-    fn can_fit(&self, slot: usize) -> bool {
-        self.keys[slot].is_some() && self.autocovariance.points(slot) >= WINDOWS_TO_FIT
-    }
-
-    /// Fits everything at once. See [`Detector::refit_some`].
-    ///
-    /// # Errors
-    /// As [`Detector::refit_some`].
-    pub fn refit(&mut self) -> Result<(), ModelError> {
-        while !self.refit_some(usize::MAX)? {}
-        Ok(())
-    }
-
-    /// Fits up to `series` series; the call that finds none left emits and loads the graph and answers `true`.
-    ///
-    /// # Errors
-    /// The graph could not be loaded: the model before stays in force, and the next fit is tried when it is due.
-    pub fn refit_some(&mut self, series: usize) -> Result<bool, ModelError> {
-        let job = match self.job.take() {
-            Some(job) => job,
-            None => {
-                let slots: Vec<u32> =
-                    (0..self.config.capacity).filter(|s| self.can_fit(*s)).map(|s| s as u32).collect();
-                FitJob { whitenings: Vec::with_capacity(slots.len()), slots }
-            }
-        };
-        let job = self.fit_slice(job, series);
-        if job.whitenings.len() < job.slots.len() {
-            self.job = Some(job);
-            return Ok(false);
-        }
-        self.plan_next_fit();
-        if job.slots.is_empty() {
-            return Ok(true);
-        }
-        match load_graph(&job.whitenings) {
-            Ok(model) => {
-                self.put_in_force(model, job.slots);
-                Ok(true)
-            }
-            Err(error) => {
-                self.model_error = Some(error.clone());
-                Err(error)
-            }
-        }
-    }
-
-    fn fit_slice(&self, mut job: FitJob, series: usize) -> FitJob {
-        let from = job.whitenings.len();
-        let to = from.saturating_add(series.max(1)).min(job.slots.len());
-        for slot in &job.slots[from..to] {
-            let (lags, points) = self.autocovariance.slot(*slot as usize);
-            job.whitenings.push(Whitening::fit(&lags, points));
-        }
-        job
-    }
-
-    fn put_in_force(&mut self, model: Model, slots: Vec<u32>) {
-        self.fitted.fill(false);
-        for slot in &slots {
-            // A series that left or was replaced while the fit was spread over ticks has no statistics any more.
-            self.fitted[*slot as usize] = self.can_fit(*slot as usize);
-        }
-        self.column_scores.clear();
-        self.column_scores.resize(slots.len(), 0.0);
-        self.columns = slots;
-        self.model = Some(model);
-        self.model_error = None;
-    }
-
-    fn plan_next_fit(&mut self) {
-        let learned = self.verdict.learned();
-        // Hourly at 1 Hz; at slower periods an hour brings too little news.
-        let hour = (3_600_000 / u64::from(self.config.period_ms.max(1))).max(360);
-        self.next_fit = EARLY_FITS.into_iter().find(|at| *at > learned).unwrap_or(learned + hour);
-        self.newcomer_fit = learned + 300.min(hour);
-    }
-
     fn saved(&self, slot: usize) -> Option<SavedSeries> {
         let key = (*self.keys.get(slot)?)?;
         let (lags, window_points) = self.autocovariance.slot(slot);
@@ -540,12 +382,6 @@ impl Detector {
         detector.dormant = series;
         Ok(detector)
     }
-}
-
-/// Emits and loads; the bytes are gone when it returns.
-fn load_graph(whitenings: &[Whitening]) -> Result<Model, ModelError> {
-    let bytes = graph::whitened_windows(whitenings);
-    Model::load(&bytes, Limits::new([WINDOW, whitenings.len()], whitenings.len()))
 }
 
 /// The last 16 rows of these slots, oldest first.
