@@ -6,4 +6,6 @@
 //!              api → console
 //! ```
 
+#[cfg(test)]
+mod fixtures;
 pub mod store;

@@ -4,6 +4,7 @@
 //! [`Store::commit`] alone: it is one transaction for a batch, idempotent on (node, stream, number), and a message is
 //! acknowledged only after it returned.
 
+pub mod sqlite;
 mod types;
 
 pub use types::*;
@@ -11,6 +12,8 @@ pub use types::*;
 use async_trait::async_trait;
 use tacit_wire::message::StreamAck;
 use tacit_wire::{EventId, NodeId, SeriesDef};
+
+pub use sqlite::SqliteStore;
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +62,13 @@ pub trait Store: Send + Sync + 'static {
     /// One node.
     async fn node(&self, node: &NodeId) -> Result<Option<NodeRecord>, StoreError>;
 
-    /// Marks a node as lost or gone, unless a newer connection is known.
+    /// Marks an online node as stopped (it gave a reason) or lost (it gave none), unless a newer connection is known, and
+    /// says whether that changed anything.
     async fn mark_offline(
         &self,
         node: &NodeId,
         connection: Option<u64>,
-        reason: &str,
+        reason: Option<&str>,
         at_ms: i64,
     ) -> Result<bool, StoreError>;
 
@@ -103,8 +107,8 @@ pub trait Store: Send + Sync + 'static {
     /// Stored events that no incident has looked at yet, oldest first: correlation goes on from here after a crash.
     async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
 
-    /// Marks events as looked at although no incident took them.
-    async fn mark_judged(&self, events: &[(NodeId, EventId)]) -> Result<(), StoreError>;
+    /// Marks the given phases of events as looked at.
+    async fn mark_judged(&self, events: &[EventRecord]) -> Result<(), StoreError>;
 
     // -- housekeeping -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,84 @@
+//! Incidents and their audit trail.
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+
+use super::{
+    AuditEntry, EventQuery, Incident, IncidentChange, IncidentDetail, IncidentId, IncidentQuery, IncidentState,
+    StoreError, events,
+};
+
+fn record(r: &Row<'_>) -> rusqlite::Result<Incident> {
+    let text: String = r.get(1)?;
+    let mut incident: Incident = serde_json::from_str(&text)
+        .map_err(|e| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(e)))?;
+    incident.id = r.get(0)?;
+    Ok(incident)
+}
+
+/// Incidents, newest first.
+pub fn list(c: &Connection, query: &IncidentQuery) -> Result<Vec<Incident>, StoreError> {
+    let mut statement = c.prepare_cached(
+        "SELECT id, data FROM incident
+         WHERE (?1 IS NULL OR open = ?1) AND (?2 IS NULL OR opened >= ?2)
+           AND (?3 IS NULL OR id IN (SELECT incident FROM incident_node WHERE node = ?3))
+         ORDER BY id DESC LIMIT ?4",
+    )?;
+    let limit = query.limit.unwrap_or(100).min(10_000) as i64;
+    let key = params![query.open, query.since_ms, query.node.as_ref().map(tacit_wire::NodeId::as_str), limit];
+    let rows = statement.query_map(key, record)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One incident with its events and trail.
+pub fn detail(c: &Connection, id: IncidentId) -> Result<Option<IncidentDetail>, StoreError> {
+    let mut statement = c.prepare_cached("SELECT id, data FROM incident WHERE id = ?1")?;
+    let Some(incident) = statement.query_row([id], record).optional()? else { return Ok(None) };
+    let query = EventQuery { incident: Some(id), limit: Some(1000), ..EventQuery::default() };
+    let mut events = events::list(c, &query)?;
+    events.reverse();
+    let mut statement =
+        c.prepare_cached("SELECT at, actor, action, note FROM audit WHERE incident = ?1 ORDER BY id")?;
+    let audit = statement.query_map([id], |r| {
+        Ok(AuditEntry { at_ms: r.get(0)?, actor: r.get(1)?, action: r.get(2)?, note: r.get(3)? })
+    })?;
+    Ok(Some(IncidentDetail { incident, events, audit: audit.collect::<Result<_, _>>()? }))
+}
+
+/// Writes an incident, what joined it, and its trail.
+pub fn save(t: &Transaction<'_>, change: IncidentChange) -> Result<Incident, StoreError> {
+    let mut incident = change.incident;
+    let open = incident.state != IncidentState::Resolved;
+    if incident.id == 0 {
+        t.prepare_cached("INSERT INTO incident (open, opened, data) VALUES (?1, ?2, '{}')")?
+            .execute(params![open, incident.opened_ms])?;
+        incident.id = t.last_insert_rowid();
+    }
+    for (node, event) in &change.add_events {
+        t.prepare_cached("UPDATE event SET incident = ?3 WHERE node = ?1 AND event = ?2")?.execute(params![
+            node.as_str(),
+            event.0,
+            incident.id
+        ])?;
+    }
+    incident.events =
+        t.prepare_cached("SELECT count(*) FROM event WHERE incident = ?1")?.query_row([incident.id], |r| r.get(0))?;
+    let text = serde_json::to_string(&incident).map_err(|e| StoreError::Database(e.to_string()))?;
+    let changed = t.prepare_cached("UPDATE incident SET open = ?2, data = ?3 WHERE id = ?1")?.execute(params![
+        incident.id,
+        open,
+        text
+    ])?;
+    if changed == 0 {
+        return Err(StoreError::NotFound(format!("incident {}", incident.id)));
+    }
+    for node in &incident.nodes {
+        t.prepare_cached("INSERT OR IGNORE INTO incident_node (incident, node) VALUES (?1, ?2)")?
+            .execute(params![incident.id, node.as_str()])?;
+    }
+    for entry in &change.audit {
+        t.prepare_cached("INSERT INTO audit (incident, at, actor, action, note) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![incident.id, entry.at_ms, entry.actor, entry.action, entry.note])?;
+    }
+    Ok(incident)
+}

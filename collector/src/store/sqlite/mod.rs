@@ -1,0 +1,184 @@
+//! The store in one SQLite file: one writer thread that groups commits ([`writer`]), and readers of their own.
+//!
+//! Write-ahead log with `synchronous = FULL`: what was committed survives a power cut, and readers never wait.
+
+mod convert;
+mod events;
+mod housekeeping;
+mod incidents;
+mod ingest;
+mod nodes;
+mod schema;
+mod streams;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, Transaction};
+use tacit_wire::message::StreamAck;
+use tacit_wire::{EventId, NodeId, SeriesDef};
+
+use super::*;
+use writer::Writer;
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+/// SQLite behind the [`Store`] trait.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: Writer,
+    readers: Arc<Mutex<Vec<Connection>>>,
+}
+
+impl SqliteStore {
+    /// Opens or makes the database file and brings its schema up to date.
+    ///
+    /// # Errors
+    /// When the file cannot be opened, is not ours, is damaged, or belongs to a newer collector.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = schema::open(path)?;
+        Ok(Self { path: path.to_owned(), writer: Writer::start(connection)?, readers: Arc::default() })
+    }
+
+    /// Runs `job` on the writer thread; its changes are committed, with those of others, when this returns.
+    async fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.run(job).await
+    }
+
+    /// Runs `job` on a reader.
+    async fn read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (path, readers) = (self.path.clone(), Arc::clone(&self.readers));
+        let work = move || {
+            let idle = readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => schema::open_reader(&path)?,
+            };
+            let result = job(&connection);
+            let mut readers = readers.lock().unwrap_or_else(PoisonError::into_inner);
+            if readers.len() < READERS_KEPT {
+                readers.push(connection);
+            }
+            result
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|e| StoreError::Database(e.to_string()))?
+    }
+}
+
+/// Idle readers that are kept open.
+const READERS_KEPT: usize = 4;
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn commit(&self, batch: Vec<Incoming>) -> Result<Vec<Outcome>, StoreError> {
+        self.write(move |t| batch.iter().map(|message| ingest::store(t, message)).collect()).await
+    }
+
+    async fn acks(&self, node: &NodeId) -> Result<Vec<StreamAck>, StoreError> {
+        let node = node.clone();
+        self.read(move |c| streams::acks(c, &node)).await
+    }
+
+    async fn quarantine(&self, bad: Quarantined) -> Result<(), StoreError> {
+        self.write(move |t| housekeeping::quarantine(t, &bad)).await
+    }
+
+    async fn quarantined(&self, limit: usize) -> Result<Vec<Quarantined>, StoreError> {
+        self.read(move |c| housekeeping::quarantined(c, limit)).await
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
+        self.read(|c| nodes::list(c, None)).await
+    }
+
+    async fn node(&self, node: &NodeId) -> Result<Option<NodeRecord>, StoreError> {
+        let node = node.clone();
+        self.read(move |c| Ok(nodes::list(c, Some(&node))?.pop())).await
+    }
+
+    async fn mark_offline(
+        &self,
+        node: &NodeId,
+        connection: Option<u64>,
+        reason: Option<&str>,
+        at_ms: i64,
+    ) -> Result<bool, StoreError> {
+        let (node, reason) = (node.clone(), reason.map(str::to_owned));
+        self.write(move |t| nodes::mark_offline(t, &node, connection, reason.as_deref(), at_ms)).await
+    }
+
+    async fn dictionary(&self, node: &NodeId) -> Result<Vec<SeriesDef>, StoreError> {
+        let node = node.clone();
+        self.read(move |c| nodes::dictionary(c, &node)).await
+    }
+
+    async fn put_dictionary(
+        &self,
+        node: &NodeId,
+        epoch: u32,
+        series: &[SeriesDef],
+        whole: bool,
+    ) -> Result<(), StoreError> {
+        let (node, series) = (node.clone(), series.to_vec());
+        self.write(move |t| nodes::put_dictionary(t, &node, epoch, &series, whole)).await
+    }
+
+    async fn points(&self, query: PointQuery) -> Result<Vec<SeriesPoints>, StoreError> {
+        self.read(move |c| nodes::points(c, &query)).await
+    }
+
+    async fn events(&self, query: EventQuery) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| events::list(c, &query)).await
+    }
+
+    async fn event(&self, node: &NodeId, event: EventId) -> Result<Option<EventRecord>, StoreError> {
+        let node = node.clone();
+        self.read(move |c| events::one(c, &node, event)).await
+    }
+
+    async fn incidents(&self, query: IncidentQuery) -> Result<Vec<Incident>, StoreError> {
+        self.read(move |c| incidents::list(c, &query)).await
+    }
+
+    async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, StoreError> {
+        self.read(move |c| incidents::detail(c, id)).await
+    }
+
+    async fn save_incident(&self, change: IncidentChange) -> Result<Incident, StoreError> {
+        self.write(move |t| incidents::save(t, change)).await
+    }
+
+    async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| events::unjudged(c, limit)).await
+    }
+
+    async fn mark_judged(&self, events: &[EventRecord]) -> Result<(), StoreError> {
+        let events = events.to_vec();
+        self.write(move |t| events::mark_judged(t, &events)).await
+    }
+
+    async fn retain(&self, limits: &Retention, now_ms: i64) -> Result<u64, StoreError> {
+        let limits = *limits;
+        self.write(move |t| housekeeping::retain(t, &limits, now_ms)).await
+    }
+
+    async fn totals(&self) -> Result<Totals, StoreError> {
+        self.read(housekeeping::totals).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

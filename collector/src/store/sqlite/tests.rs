@@ -1,0 +1,148 @@
+//! The store against the promises of its trait.
+
+use proptest::prelude::*;
+use tacit_wire::message::{Death, Head, Summary};
+use tacit_wire::{BootId, Seq, StreamId};
+
+use super::*;
+
+fn store() -> (tempfile::TempDir, SqliteStore) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&folder.path().join("tacit.db")).unwrap();
+    (folder, store)
+}
+
+fn summary(seq: u64, oldest: u64) -> Incoming {
+    let head = Head {
+        node: "web-1".parse().unwrap(),
+        boot: BootId([1; 16]),
+        stream: StreamId([7; 8]),
+        seq: Seq(seq),
+        oldest: Seq(oldest),
+        wall_ms: 1_000,
+        mono_ms: 1_000,
+    };
+    let message = Summary {
+        head,
+        epoch: 1,
+        start_ms: 0,
+        step_s: 60,
+        steps: 1,
+        series: Vec::new(),
+        rows: Vec::new(),
+        bins: Vec::new(),
+        lost_samples: 0,
+        alarm: Vec::new(),
+        left_out: 0,
+    };
+    Incoming {
+        site: "lab".parse().unwrap(),
+        received_ms: 1_000,
+        bytes: 10,
+        body: IncomingBody::Summary(Box::new(message)),
+    }
+}
+
+fn block<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Law: whatever the order and repetition, each number is stored once, and the watermark is the end of the first run.
+    #[test]
+    fn each_number_is_stored_once(numbers in prop::collection::vec(1_u64..12, 1..40)) {
+        let (_folder, store) = store();
+        let node = "web-1".parse().unwrap();
+        block(async {
+            let mut seen = std::collections::BTreeSet::new();
+            for n in numbers {
+                let outcome = store.commit(vec![summary(n, 1)]).await.unwrap();
+                let expected = if seen.insert(n) { Outcome::Stored } else { Outcome::Duplicate };
+                assert_eq!(outcome, [expected]);
+                let contiguous = (1..).find(|n| !seen.contains(n)).unwrap() - 1;
+                assert_eq!(store.acks(&node).await.unwrap()[0].seq, Seq(contiguous));
+            }
+            assert_eq!(store.totals().await.unwrap().messages, seen.len() as u64);
+        });
+    }
+}
+
+#[test]
+fn what_was_dropped_does_not_hold_up_acknowledgements() {
+    let (_folder, store) = store();
+    let node = "web-1".parse().unwrap();
+    block(async {
+        store.commit(vec![summary(1, 1), summary(5, 4)]).await.unwrap();
+        assert_eq!(store.acks(&node).await.unwrap()[0].seq, Seq(5));
+        // A late repetition from below the watermark is a duplicate.
+        assert_eq!(store.commit(vec![summary(2, 1)]).await.unwrap(), [Outcome::Duplicate]);
+    });
+}
+
+#[test]
+fn a_failed_job_leaves_the_others() {
+    let (_folder, store) = store();
+    block(async {
+        let bad = store.write(|t| {
+            t.execute("INSERT INTO counter VALUES ('x', 1)", [])?;
+            Err::<(), _>(StoreError::Conflict("on purpose".into()))
+        });
+        let good = store.commit(vec![summary(1, 1)]);
+        let (bad, good) = futures_util::future::join(bad, good).await;
+        assert!(bad.is_err() && good.is_ok());
+        let left = store
+            .read(|c| Ok(c.query_row("SELECT count(*) FROM counter WHERE name = 'x'", [], |r| r.get::<_, i64>(0))?));
+        assert_eq!(left.await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn the_audit_trail_cannot_be_changed() {
+    let (_folder, store) = store();
+    block(async {
+        let insert = "INSERT INTO audit (incident, at, actor, action) VALUES (1, 1, 'a', 'opened')";
+        store.write(move |t| Ok(t.execute(insert, [])?)).await.unwrap();
+        assert!(store.write(|t| Ok(t.execute("UPDATE audit SET actor = 'b'", [])?)).await.is_err());
+    });
+}
+
+#[test]
+fn other_files_are_refused_with_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tacit.db");
+    std::fs::write(
+        &path,
+        "this is no database, and long enough to be read as a header of one.......................................",
+    )
+    .unwrap();
+    let error = SqliteStore::open(&path).unwrap_err().to_string();
+    assert!(error.contains("move it away"), "{error}");
+
+    let foreign = folder.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let error = SqliteStore::open(&foreign).unwrap_err().to_string();
+    assert!(error.contains("another program's database"), "{error}");
+
+    let newer = folder.path().join("newer.db");
+    drop(SqliteStore::open(&newer).unwrap());
+    Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(SqliteStore::open(&newer), Err(StoreError::TooNew { found: 99, .. })));
+}
+
+#[test]
+fn a_late_death_changes_nothing() {
+    let (_folder, store) = store();
+    let birth = crate::fixtures::birth("web-1", 7);
+    let node = birth.node.clone();
+    let late = Death { node: node.clone(), boot: birth.boot, connection: 6, reason: None };
+    block(async {
+        let body = IncomingBody::Birth(Box::new(birth));
+        store.commit(vec![Incoming { site: "lab".parse().unwrap(), received_ms: 5, bytes: 1, body }]).await.unwrap();
+        assert!(!store.mark_offline(&node, Some(late.connection), None, 6).await.unwrap());
+        assert_eq!(store.node(&node).await.unwrap().unwrap().presence, Presence::Online);
+        assert!(store.mark_offline(&node, Some(7), Some("stopped"), 6).await.unwrap());
+        assert_eq!(store.node(&node).await.unwrap().unwrap().presence, Presence::Stopped);
+    });
+}
