@@ -131,8 +131,11 @@ fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<
         Command::Run(args) => {
             start_logging(level(cli.log, tracing::Level::INFO)?);
             let mut config = load(&args)?;
-            if args.data.is_none() && args.config.is_none() && !can_hold(&config.node.data_dir) {
-                config.node.data_dir = "./.tacit/agent".into();
+            // Without any configuration it is to run for anybody; a folder somebody chose is never replaced.
+            if args.data.is_none() && config_path(&args).is_none() && !can_hold(&config.node.data_dir) {
+                let configured = std::mem::replace(&mut config.node.data_dir, "./.tacit/agent".into());
+                let (configured, used) = (configured.display(), config.node.data_dir.display());
+                tracing::info!(%configured, %used, "The state folder cannot be written; another is used.");
             }
             Ok(run(config)?)
         }

@@ -65,7 +65,13 @@ impl ProcessSnapshot {
 
 /// The scan's handle: cheap to clone, usable from any thread. The thread ends with the last handle.
 #[derive(Debug, Clone)]
-pub struct ProcessScan(Arc<Feed<Result<ProcessSnapshot, String>>>);
+pub struct ProcessScan {
+    feed: Arc<Feed<Result<ProcessSnapshot, String>>>,
+    interval_ms: u64,
+}
+
+/// A scan is believed for so many intervals.
+const STALE: u64 = 6;
 
 impl ProcessScan {
     /// Starts the thread `tacit-slow-proc`.
@@ -77,23 +83,23 @@ impl ProcessScan {
         let feed = Feed::start("tacit-slow-proc", interval, move || {
             scanner.scan(Tick::now()).map_err(|error| error.to_string())
         })?;
-        Ok(Self(Arc::new(feed)))
+        Ok(Self { feed: Arc::new(feed), interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX) })
     }
 
     /// Asks for a scan now, because an event opened; returns at once.
     pub fn request(&self) {
-        self.0.request();
+        self.feed.request();
     }
 
     /// The newest scan, if there was one.
     #[must_use]
     pub fn newest(&self) -> Option<Arc<Result<ProcessSnapshot, String>>> {
-        self.0.newest().map(|(_, snapshot)| snapshot)
+        self.feed.newest().map(|(_, snapshot)| snapshot)
     }
 
     /// Asks for a scan and waits for it, at most `limit`.
     pub fn refresh(&self, limit: Duration) {
-        self.0.refresh(limit);
+        self.feed.refresh(limit);
     }
 }
 
@@ -135,6 +141,10 @@ impl Source for Processes {
         let values = match &mut self.input {
             Input::Scan(scan) => match scan.newest().as_deref() {
                 None => return Ok(Sampled::Data),
+                // The thread hangs or is gone: old counts would look like calm.
+                Some(Ok(s)) if out.at.mono_ms.saturating_sub(s.at.mono_ms) > STALE.saturating_mul(scan.interval_ms) => {
+                    return Ok(Sampled::Data);
+                }
                 Some(Ok(snapshot)) => values(snapshot),
                 Some(Err(error)) => return Err(SourceError::Other(error.clone())),
             },
