@@ -4,7 +4,7 @@
 //! "TCTD" | version u16 | period_ms u32 | verdict | count u32 | count × series | crc32 of all before, u32
 //! series: key u64, phase u8, mean f64, deviation f32, deviation0 f32, points u32, window points u32, 16 × f32
 //! ```
-//! Little endian. 97 bytes a series.
+//! Little endian. 97 bytes a series and 62 more.
 
 use crate::standardise::{Level, Phase};
 use crate::verdict::Saved;

@@ -361,7 +361,7 @@ impl Detector {
         Some(SavedSeries { key, level: self.standardiser.level(slot), lags, window_points })
     }
 
-    /// Everything learned, as bytes: 97 a series and about 80 more.
+    /// Everything learned, as bytes: 97 a series and 62 more.
     #[must_use]
     pub fn save(&self) -> Vec<u8> {
         let bound = (0..self.config.capacity).filter_map(|slot| self.saved(slot));
