@@ -11,7 +11,9 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod fleet;
 pub mod inventory;
 pub mod outbox;
 pub mod outgoing;
+pub mod publish;
 pub mod source;

@@ -1,0 +1,5 @@
+//! What the collector asks of this node, and the answers.
+
+mod commands;
+
+pub use commands::{Commands, Done, Pull, split};
