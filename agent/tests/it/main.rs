@@ -3,4 +3,5 @@
 mod cli;
 mod config;
 mod outbox;
+mod publish;
 mod units;
