@@ -254,7 +254,7 @@ impl<D: Disk> Net<D> {
             match encode(&part, self.parts.config.encoding) {
                 Ok(payload) if self.answers.len() < ANSWERS_QUEUED => self.answers.push_back((Up::Result, payload)),
                 Ok(_) => {
-                    warn!(command = %part.command, part = part.part, "A part of an answer is dropped: the connection is slow.")
+                    warn!(command = %part.command, part = part.part, "A part of an answer is dropped: the connection is slow.");
                 }
                 Err(error) => warn!(command = %part.command, %error, "A part of an answer cannot be sent."),
             }
@@ -275,7 +275,7 @@ impl<D: Disk> Net<D> {
         self.connection = Tick::now().mono_ms.max(self.connection + 1);
         match self.settings() {
             Ok(settings) => self.link = Some(Link::open(settings)),
-            Err(why) => self.on_down(why),
+            Err(why) => self.on_down(&why),
         }
     }
 
@@ -317,7 +317,7 @@ impl<D: Disk> Net<D> {
     fn on_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Up => self.on_up(),
-            LinkEvent::Down(why) => self.on_down(why),
+            LinkEvent::Down(why) => self.on_down(&why),
             LinkEvent::Message { topic, payload } => self.on_message(&topic, &payload),
         }
     }
@@ -362,7 +362,7 @@ impl<D: Disk> Net<D> {
         }
     }
 
-    fn on_down(&mut self, why: String) {
+    fn on_down(&mut self, why: &str) {
         self.link = None;
         self.up = false;
         self.forget_in_flight();
@@ -436,7 +436,7 @@ impl<D: Disk> Net<D> {
     fn on_ack(&mut self, ack: &Ack) {
         for row in &ack.streams {
             self.parts.outbox.ack_through(row.stream, row.seq);
-            self.outstanding.retain(|k, p| k.stream != row.stream || k.seq > row.seq || *p == Phase::InFlight);
+            self.outstanding.retain(|k, _| k.stream != row.stream || k.seq > row.seq);
         }
         self.progress_at = Instant::now();
         self.show_outbox();
@@ -511,8 +511,11 @@ impl<D: Disk> Net<D> {
                 self.progress_at = Instant::now();
                 self.show_outbox();
             }
+            // Unless the collector's own acknowledgement was faster.
             Outcome::Taken => {
-                self.outstanding.insert(key, Phase::Taken);
+                if let Some(phase) = self.outstanding.get_mut(&key) {
+                    *phase = Phase::Taken;
+                }
             }
             // The connection is about to end: everything is sent again on the next one.
             Outcome::Lost => {}
