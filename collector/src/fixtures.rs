@@ -26,3 +26,45 @@ pub fn birth(node: &str, connection: u64) -> Birth {
         interval_ms: 1000,
     }
 }
+
+/// An event of `web-1`.
+pub fn event(
+    id: u8,
+    kind: tacit_wire::message::EventKind,
+    phase: tacit_wire::message::Phase,
+    onset_ms: i64,
+) -> crate::store::EventRecord {
+    use tacit_wire::message::{Event, Head};
+    use tacit_wire::{EventId, Num, Seq, StreamId};
+    let head = Head {
+        node: "web-1".parse().unwrap(),
+        boot: BootId([3; 16]),
+        stream: StreamId([id; 8]),
+        seq: Seq(1),
+        oldest: Seq(1),
+        wall_ms: onset_ms,
+        mono_ms: 1,
+    };
+    let event = Event {
+        head,
+        event: EventId([id; 8]),
+        kind,
+        phase,
+        onset_ms,
+        onset_mono_ms: 1,
+        end_ms: None,
+        severity: Num(0.8),
+        score: Num(1.0),
+        rule: None,
+        text: format!("event {id}"),
+        evidence: Vec::new(),
+        processes: Vec::new(),
+        context: Vec::new(),
+        recording: None,
+        model: None,
+        stage: None,
+        persisting: false,
+        injected: false,
+    };
+    crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None }
+}

@@ -6,6 +6,15 @@
 //!              api → console
 //! ```
 
+pub mod broker;
+pub mod cli;
+pub mod clock;
+pub mod config;
 #[cfg(test)]
 mod fixtures;
+pub mod incident;
+pub mod ingest;
 pub mod store;
+pub mod supervisor;
+
+pub use supervisor::{Collector, StartError};

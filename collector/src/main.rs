@@ -1,1 +1,5 @@
-fn main() {}
+//! The collector's program: see `tacit-collector --help`.
+
+fn main() -> std::process::ExitCode {
+    tacit_collector::cli::run()
+}

@@ -24,7 +24,7 @@ pub fn run(options: &Tail) -> Result<()> {
     let (host, port) = address(&options.broker)?;
     let wanted: Option<NodeId> = options.node.as_deref().map(str::parse).transpose()?;
     let filter = wanted.map_or_else(|| Topic::ALL_UP.to_owned(), |node| format!("tacit/1/+/u/{node}/+"));
-    let mut settings = MqttOptions::new(format!("tail-{:08x}", fastrand::u32(..)), (host, port));
+    let mut settings = MqttOptions::new(format!("Tail-{:08x}", fastrand::u32(..)), (host, port));
     settings.set_keep_alive(30);
     let (client, mut connection) = Client::builder(settings).capacity(4).build();
     client.subscribe(filter, QoS::AtMostOnce).context("cannot subscribe")?;

@@ -39,7 +39,7 @@ pub enum StoreError {
 
 /// The collector's memory.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     // -- what nodes send ------------------------------------------------------------------------------------------
 
     /// Stores a batch in one transaction and says for each message whether it was new. On an error nothing is stored.

@@ -1,0 +1,267 @@
+//! The embedded broker, on the `mqtt5` crate.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use mqtt5::QoS;
+use mqtt5::broker::auth::{AuthProvider, AuthResult};
+use mqtt5::broker::config::{BrokerConfig, StorageBackend, StorageConfig};
+use mqtt5::broker::events::{BrokerEventHandler, ClientDisconnectEvent, ClientPublishEvent, PublishAction};
+use mqtt5::broker::router::MessageRouter;
+use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
+use mqtt5::packet::connect::ConnectPacket;
+use mqtt5::packet::publish::PublishPacket;
+use tacit_wire::codec::{Encoding, content_type, encode};
+use tacit_wire::limits;
+use tacit_wire::message::Status;
+use tacit_wire::{NodeId, SiteId, Topic};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{debug, warn};
+
+use super::rules;
+use crate::clock::now_ms;
+use crate::ingest::{Downlink, Ingest};
+
+/// A node whose connection broke has this long to come back before it counts as lost; the same as the delay of its will.
+const COME_BACK: Duration = Duration::from_secs(45);
+/// Messages to nodes that may wait to be routed.
+const DOWN_QUEUED: usize = 4096;
+/// Messages a node may have under way; it waits for commits beyond.
+const RECEIVE_MAXIMUM: u16 = 64;
+
+/// Why the broker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The address is taken or not ours.
+    #[error(
+        "cannot listen for MQTT on {address}: {reason}; is another broker or a second Tacit running there? (--mqtt ADDRESS, or mqtt.listen in collector.toml)"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The library's reason.
+        reason: String,
+    },
+}
+
+/// The way down to nodes. It exists before the broker, which needs the ingest, which needs it.
+#[derive(Debug, Clone)]
+pub struct Line {
+    queue: mpsc::Sender<DownMessage>,
+    waiting: Arc<Mutex<Option<mpsc::Receiver<DownMessage>>>>,
+}
+
+/// Topic, payload, and whether it is retained.
+pub(super) type DownMessage = (Topic, Vec<u8>, bool);
+
+impl Line {
+    /// What is sent, once: for the broker that carries it.
+    pub(super) fn take_queue(&self) -> Option<mpsc::Receiver<DownMessage>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        let (queue, waiting) = mpsc::channel(DOWN_QUEUED);
+        Self { queue, waiting: Arc::new(Mutex::new(Some(waiting))) }
+    }
+}
+
+impl Downlink for Line {
+    fn send(&self, topic: Topic, payload: Vec<u8>, retain: bool) {
+        if self.queue.try_send((topic, payload, retain)).is_err() {
+            warn!("A message to a node was dropped: too many wait to be routed.");
+        }
+    }
+}
+
+/// The running broker.
+pub struct Embedded {
+    address: SocketAddr,
+    shutdown: BrokerShutdownHandle,
+    tasks: Vec<JoinHandle<()>>,
+    router: Arc<MessageRouter>,
+    sites: Arc<Sites>,
+}
+
+impl Embedded {
+    /// Starts the broker; its sessions live below `folder`.
+    ///
+    /// # Errors
+    /// When it cannot listen.
+    pub async fn start(
+        address: SocketAddr,
+        folder: &Path,
+        ingest: Arc<Ingest>,
+        line: &Line,
+        sites: &[SiteId],
+    ) -> Result<Self, BrokerError> {
+        let listen = |reason: String| BrokerError::Listen { address, reason };
+        let router = Arc::new(OnceLock::new());
+        let sites_known = Arc::new(Sites { line: line.clone(), since_ms: now_ms(), known: Mutex::default() });
+        let handler = Handler { ingest, router: Arc::clone(&router), sites: Arc::clone(&sites_known) };
+        let storage = StorageConfig::new()
+            .with_backend(StorageBackend::File)
+            .with_base_dir(folder.to_owned())
+            .with_max_queued_messages_per_client(1000)
+            .with_max_queued_bytes_per_client(4 << 20);
+        let config = BrokerConfig::new()
+            .with_bind_addresses(vec![address])
+            .with_max_clients(20_000)
+            .with_max_packet_size(limits::PAYLOAD + 4096)
+            .with_session_expiry(Duration::from_secs(86_400))
+            .with_max_subscriptions_per_client(16)
+            .with_max_retained_messages(250_000)
+            .with_max_retained_message_size(16 * 1024)
+            .with_server_receive_maximum(RECEIVE_MAXIMUM)
+            .with_sys_topics_enabled(false)
+            .with_storage(storage)
+            .with_event_handler(Arc::new(handler));
+        let broker = MqttBroker::with_config(config).await.map_err(|e| listen(e.to_string()))?;
+        let mut broker = broker.with_auth_provider(Arc::new(Rules));
+        let address = broker.local_addr().ok_or_else(|| listen("no address was bound".into()))?;
+        let _ = router.set(broker.router());
+        let (shutdown, routes) = (broker.shutdown_handle(), broker.router());
+        let serve = tokio::spawn(async move {
+            if let Err(e) = broker.run().await {
+                tracing::error!(error = %e, "The broker ended.");
+            }
+        });
+        let down = line.take_queue().map(|queue| tokio::spawn(send_down(queue, Arc::clone(&routes))));
+        for site in sites {
+            sites_known.announce(site);
+        }
+        let tasks = std::iter::once(serve).chain(down).collect();
+        Ok(Self { address, shutdown, tasks, router: routes, sites: sites_known })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Says goodbye on every site's status and ends; clients are told.
+    pub async fn stop(mut self) {
+        let known = self.sites.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for site in known {
+            let (topic, payload) = self.sites.status(&site, false);
+            self.router.route_message(&packet(&topic, payload, true), None).await;
+        }
+        self.shutdown.shutdown();
+        let serve = self.tasks.remove(0);
+        if tokio::time::timeout(Duration::from_secs(5), serve).await.is_err() {
+            warn!("The broker did not end in time.");
+        }
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+async fn send_down(mut queue: mpsc::Receiver<DownMessage>, router: Arc<MessageRouter>) {
+    while let Some((topic, payload, retain)) = queue.recv().await {
+        router.route_message(&packet(&topic, payload, retain), None).await;
+    }
+}
+
+fn packet(topic: &Topic, payload: Vec<u8>, retain: bool) -> PublishPacket {
+    let kind = content_type(&payload).to_owned();
+    PublishPacket::new(topic.to_string(), payload, QoS::AtLeastOnce).with_retain(retain).with_content_type(kind)
+}
+
+/// Sites seen so far; each has a retained status.
+#[derive(Debug)]
+struct Sites {
+    line: Line,
+    since_ms: i64,
+    known: Mutex<BTreeSet<SiteId>>,
+}
+
+impl Sites {
+    fn announce(&self, site: &SiteId) {
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(site.clone()) {
+            let (topic, payload) = self.status(site, true);
+            self.line.send(topic, payload, true);
+        }
+    }
+
+    fn status(&self, site: &SiteId, up: bool) -> (Topic, Vec<u8>) {
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let status = Status { up, durable_puback: true, since_ms: self.since_ms, backoff_s: None, version };
+        let payload = encode(&status, Encoding::Cbor).expect("a status is small and within its bounds");
+        (Topic::Status(site.clone()), payload)
+    }
+}
+
+/// The hooks.
+struct Handler {
+    ingest: Arc<Ingest>,
+    router: Arc<OnceLock<Arc<MessageRouter>>>,
+    sites: Arc<Sites>,
+}
+
+type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl BrokerEventHandler for Handler {
+    fn on_client_publish<'a>(&'a self, event: ClientPublishEvent) -> Done<'a, PublishAction> {
+        Box::pin(async move {
+            if let Ok(Topic::Up(site, ..)) = event.topic.parse() {
+                self.sites.announce(&site);
+            }
+            self.ingest.take(&event.topic, &event.payload, &event.client_id).await;
+            // Nothing a node sends is retained: a hundred thousand retained messages are a storm.
+            if event.retain { PublishAction::Handled } else { PublishAction::Continue }
+        })
+    }
+
+    fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a, ()> {
+        Box::pin(async move {
+            let Ok(node) = event.client_id.parse::<NodeId>() else { return };
+            if !event.unexpected {
+                // A clean end is announced by the node's own death message.
+                return;
+            }
+            debug!(%node, reason = ?event.reason, "A node's connection broke.");
+            let (ingest, router) = (Arc::clone(&self.ingest), Arc::clone(&self.router));
+            tokio::spawn(async move {
+                tokio::time::sleep(COME_BACK).await;
+                if let Some(router) = router.get()
+                    && !router.is_connected(node.as_str()).await
+                {
+                    ingest.gone(&node, None, None).await;
+                }
+            });
+        })
+    }
+}
+
+/// Access by client id, on loopback. [`rules`] has the rules.
+struct Rules;
+
+impl AuthProvider for Rules {
+    fn authenticate<'a>(&'a self, _: &'a ConnectPacket, _: SocketAddr) -> Done<'a, mqtt5::error::Result<AuthResult>> {
+        Box::pin(async { Ok(AuthResult::success()) })
+    }
+
+    fn authorize_publish<'a>(&'a self, client: &str, _: Option<&'a str>, topic: &'a str) -> Done<'a, bool> {
+        let allowed = rules::may_publish(client, topic);
+        Box::pin(async move { allowed })
+    }
+
+    fn authorize_subscribe<'a>(&'a self, client: &str, _: Option<&'a str>, filter: &'a str) -> Done<'a, bool> {
+        let allowed = rules::may_subscribe(client, filter);
+        Box::pin(async move { allowed })
+    }
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded").field("address", &self.address).finish_non_exhaustive()
+    }
+}

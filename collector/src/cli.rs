@@ -1,0 +1,120 @@
+//! The command line of `tacit-collector`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::config::Config;
+use crate::supervisor::Collector;
+
+/// Takes in what Tacit's agents publish, makes incidents of it, and shows it.
+#[derive(Debug, Parser)]
+#[command(name = "tacit-collector", version)]
+struct Arguments {
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(long, global = true, env = "TACIT_LOG", default_value = "info")]
+    log: tracing::Level,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run until told to stop.
+    Serve {
+        /// Configuration file (default: /etc/tacit/collector.toml when it is there).
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// Where everything is kept; overrides the configuration.
+        #[arg(long)]
+        data: Option<PathBuf>,
+    },
+    /// Say whether a configuration can be used.
+    CheckConfig {
+        /// The file (default: /etc/tacit/collector.toml).
+        file: Option<PathBuf>,
+    },
+    /// Completions for a shell.
+    Completions {
+        /// bash, zsh, fish, elvish, powershell.
+        shell: clap_complete::Shell,
+    },
+}
+
+const DEFAULT_CONFIG: &str = "/etc/tacit/collector.toml";
+
+/// Parses the command line and runs it. Exit codes: 0 it worked, 1 it failed, 2 wrong usage or configuration.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt().with_max_level(arguments.log).with_writer(std::io::stderr).init();
+    match arguments.command {
+        Command::Serve { config, data } => {
+            let mut config = match load(config) {
+                Ok(config) => config,
+                Err(code) => return code,
+            };
+            if let Some(data) = data {
+                config.data_dir = data;
+            }
+            match serve(&config) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => fail(&format!("{error:#}"), 1),
+            }
+        }
+        Command::CheckConfig { file } => match load(Some(file.unwrap_or_else(|| DEFAULT_CONFIG.into()))) {
+            Ok(_) => {
+                println!("The configuration is good.");
+                ExitCode::SUCCESS
+            }
+            Err(code) => code,
+        },
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "tacit-collector", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn fail(words: &str, code: u8) -> ExitCode {
+    eprintln!("tacit-collector: {words}");
+    ExitCode::from(code)
+}
+
+fn load(named: Option<PathBuf>) -> Result<Config, ExitCode> {
+    let path = named.or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|p| p.exists()));
+    match path {
+        None => Ok(Config::default()),
+        Some(path) => Config::load(&path).map_err(|e| fail(&e.to_string(), 2)),
+    }
+}
+
+fn serve(config: &Config) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let collector = Collector::start(config).await?;
+        match collector.mqtt_address() {
+            Some(mqtt) => tracing::info!(console = %format!("http://{}", collector.http_address()), %mqtt, "Ready."),
+            None => tracing::info!(console = %format!("http://{}", collector.http_address()), "Ready; using an external broker."),
+        }
+        stop_signal().await.context("cannot wait for signals")?;
+        tracing::info!("Stopping.");
+        collector.stop().await;
+        Ok(())
+    })
+}
+
+/// Waits for Ctrl-C or a service manager's request to end.
+///
+/// # Errors
+/// When the system refuses to report signals.
+pub async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted,
+        _ = terminate.recv() => Ok(()),
+    }
+}

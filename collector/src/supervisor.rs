@@ -1,0 +1,205 @@
+//! Starts and stops the collector's parts, in one process and in order.
+
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::broker::{Address, BrokerError, Embedded, External, Line};
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::incident::Judge;
+use crate::ingest::Ingest;
+use crate::store::{SqliteStore, Store, StoreError};
+
+/// Distance of retention runs.
+const RETAIN_EVERY: Duration = Duration::from_secs(600);
+
+/// Why the collector did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder cannot be used.
+    #[error("cannot use the data folder {path}: {source}; make it writable for this user, or name another with --data")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// Another collector has the folder.
+    #[error("another Tacit runs on the data folder {path}: stop it first, or name another folder with --data")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The configuration cannot be used.
+    #[error("{0}")]
+    Config(String),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The broker did not start.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    /// The HTTP port is taken.
+    #[error(
+        "cannot listen for HTTP on {address}: {source}; is a second Tacit running there? (--http ADDRESS, or http.listen in collector.toml)"
+    )]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Collector {
+    store: Arc<dyn Store>,
+    ingest: Arc<Ingest>,
+    http: SocketAddr,
+    mqtt: Option<SocketAddr>,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    link: Link,
+    /// Held for as long as the collector runs.
+    _lock: File,
+}
+
+#[derive(Debug)]
+enum Link {
+    Embedded(Box<Embedded>),
+    External(External),
+}
+
+impl Collector {
+    /// Starts everything; when this returns, nodes and people can connect.
+    ///
+    /// # Errors
+    /// When a folder, port or file cannot be used. Nothing is left running then.
+    pub async fn start(config: &Config) -> Result<Self, StartError> {
+        config.check().map_err(StartError::Config)?;
+        let lock = lock(&config.data_dir)?;
+        let listener = TcpListener::bind(config.http.listen)
+            .await
+            .map_err(|source| StartError::Http { address: config.http.listen, source })?;
+        let http = listener.local_addr().unwrap_or(config.http.listen);
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("tacit.db"))?);
+        let line = Line::default();
+        let ingest = Arc::new(Ingest::new(Arc::clone(&store), Arc::new(line.clone())));
+        let (link, mqtt) = connect(config, &ingest, &line).await?;
+
+        let stop = CancellationToken::new();
+        let judge = Judge::new(Arc::clone(&store), Arc::clone(&ingest));
+        let tasks = vec![
+            tokio::spawn(judge.run(stop.clone())),
+            tokio::spawn(retain(Arc::clone(&store), config.clone(), stop.clone())),
+        ];
+        drop(listener);
+        Ok(Self { store, ingest, http, mqtt, stop, tasks, link, _lock: lock })
+    }
+
+    /// Where console and API listen.
+    #[must_use]
+    pub fn http_address(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Where the embedded broker listens; `None` with an external one.
+    #[must_use]
+    pub fn mqtt_address(&self) -> Option<SocketAddr> {
+        self.mqtt
+    }
+
+    /// What is kept.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// What comes in.
+    #[must_use]
+    pub fn ingest(&self) -> &Arc<Ingest> {
+        &self.ingest
+    }
+
+    /// Stops everything: first what takes in, then what works on it.
+    pub async fn stop(self) {
+        match self.link {
+            Link::Embedded(broker) => broker.stop().await,
+            Link::External(client) => client.stop().await,
+        }
+        self.stop.cancel();
+        for task in self.tasks {
+            if tokio::time::timeout(Duration::from_secs(5), task).await.is_err() {
+                warn!("A part of the collector did not end in time.");
+            }
+        }
+    }
+}
+
+async fn connect(config: &Config, ingest: &Arc<Ingest>, line: &Line) -> Result<(Link, Option<SocketAddr>), StartError> {
+    let Some(url) = &config.mqtt.external else {
+        let folder = config.data_dir.join("broker");
+        let broker = Embedded::start(config.mqtt.listen, &folder, Arc::clone(ingest), line, &config.sites).await?;
+        let address = broker.address();
+        return Ok((Link::Embedded(Box::new(broker)), Some(address)));
+    };
+    let credentials = match (&config.mqtt.username, &config.mqtt.password_file) {
+        (Some(user), Some(file)) => {
+            let password = std::fs::read_to_string(file)
+                .map_err(|e| StartError::Config(format!("mqtt.password_file: cannot read {}: {e}", file.display())))?;
+            Some((user.clone(), password.trim_end().to_owned()))
+        }
+        _ => None,
+    };
+    let address = Address { host: url.host.clone(), port: url.port, credentials };
+    Ok((Link::External(External::start(address, Arc::clone(ingest), line, config.sites.clone())), None))
+}
+
+/// Makes the folder and takes its lock.
+fn lock(folder: &Path) -> Result<File, StartError> {
+    let unusable = |source| StartError::Folder { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(unusable)?;
+    let file =
+        OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("lock")).map_err(unusable)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StartError::Locked { path: folder.to_owned() }),
+        Err(e) => Err(unusable(e.into())),
+    }
+}
+
+async fn retain(store: Arc<dyn Store>, config: Config, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RETAIN_EVERY) => {}
+        }
+        if let Err(e) = store.retain(&config.retention, now_ms()).await {
+            warn!(error = %e, "Cannot forget what is too old.");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_belongs_to_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = lock(folder.path()).unwrap();
+        assert!(matches!(lock(folder.path()), Err(StartError::Locked { .. })));
+        drop(first);
+        assert!(lock(folder.path()).is_ok());
+    }
+}
