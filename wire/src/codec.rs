@@ -117,13 +117,27 @@ pub fn decode<M: Message>(payload: &[u8]) -> Result<M, WireError> {
     let message: M = if payload.first() == Some(&b'{') {
         serde_json::from_slice(payload)?
     } else if payload.starts_with(&ZSTD_MAGIC) {
-        let plain = zstd::bulk::decompress(payload, limits::DECOMPRESSED).map_err(WireError::Zstd)?;
-        minicbor::decode(&plain)?
+        minicbor::decode(&decompress(payload)?)?
     } else {
         minicbor::decode(payload)?
     };
     message.validate()?;
     Ok(message)
+}
+
+/// Undoes the compression of one zstd frame that states its content size. Memory is taken by that size, checked first:
+/// reserving [`limits::DECOMPRESSED`] for every message would be an eighth of the agent's memory.
+fn decompress(payload: &[u8]) -> Result<Vec<u8>, WireError> {
+    let broken = |what| WireError::Zstd(std::io::Error::new(std::io::ErrorKind::InvalidData, what));
+    let size = match zstd::zstd_safe::get_frame_content_size(payload) {
+        Ok(Some(size)) => usize::try_from(size).unwrap_or(usize::MAX),
+        Ok(None) => return Err(broken("the frame does not state its content size")),
+        Err(_) => return Err(broken("the frame header is damaged")),
+    };
+    if size > limits::DECOMPRESSED {
+        return Err(WireError::TooLarge { what: "decompressed payload", size, limit: limits::DECOMPRESSED });
+    }
+    zstd::bulk::decompress(payload, size).map_err(WireError::Zstd)
 }
 
 /// Collects bound checks of a message in one readable chain.
@@ -180,5 +194,26 @@ impl Check {
     /// The first bound that was passed.
     pub fn done(self) -> Result<(), Invalid> {
         self.0.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Ack;
+
+    #[test]
+    fn a_compressed_frame_must_say_its_size_truthfully() {
+        let bomb = zstd::bulk::compress(&vec![0; limits::DECOMPRESSED + 1], 3).expect("zeros compress");
+        assert!(bomb.len() < 1024);
+        assert!(matches!(decode::<Ack>(&bomb), Err(WireError::TooLarge { .. })));
+
+        // A streaming compressor does not know the size when it writes the header.
+        let silent = zstd::stream::encode_all(&[0xa0_u8; 64][..], 3).expect("writing to a vector cannot fail");
+        assert!(matches!(decode::<Ack>(&silent), Err(WireError::Zstd(_))));
+
+        // Two frames, of which only the first one's size is stated first.
+        let one = zstd::bulk::compress(&[0xa0; 64], 3).expect("a few bytes compress");
+        assert!(matches!(decode::<Ack>(&[one.as_slice(), &one].concat()), Err(WireError::Zstd(_))));
     }
 }

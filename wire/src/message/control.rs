@@ -256,7 +256,7 @@ impl Message for ResultMessage {
     fn validate(&self) -> Result<(), Invalid> {
         match &self.body {
             Some(ResultBody::Dictionary { series, .. }) => {
-                Check::new().list("series", series, LIST).each(series, |c, s| c.series(s)).done()
+                Check::new().list("series", series, LIST).each(series, Check::series).done()
             }
             Some(ResultBody::Frames { ids, frames, .. }) => Check::new()
                 .list("ids", ids, LIST)

@@ -110,7 +110,7 @@ impl Message for Summary {
     fn validate(&self) -> Result<(), Invalid> {
         Check::new()
             .list("series", &self.series, LIST)
-            .each(&self.series, |c, s| c.series(s))
+            .each(&self.series, Check::series)
             .list("rows", &self.rows, LIST)
             .each(&self.rows, |c, r| {
                 c.list("row.mean", &r.mean, POINTS).list("row.min", r.min.as_deref().unwrap_or_default(), POINTS).list(
