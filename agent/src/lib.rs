@@ -8,14 +8,21 @@
 //!        links   context ┘              ↑ fleet (commands, desired state)
 //! ```
 
+pub mod analysis;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod context;
+pub mod detect;
 pub mod fleet;
 pub mod health;
 pub mod inventory;
 pub mod outbox;
 pub mod outgoing;
 pub mod publish;
+pub mod ring;
+pub mod sampler;
 pub mod source;
+pub mod summary;
+pub mod supervisor;
 pub mod text_pages;

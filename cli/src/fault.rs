@@ -16,14 +16,21 @@ const MEMORY_MAX: u64 = 2 << 30;
 ///
 /// # Errors
 /// When the process cannot be started.
-pub fn start(seconds: u64, available_memory: u64) -> Result<Child> {
-    let memory = (available_memory / 5).min(MEMORY_MAX);
+pub fn start(seconds: u64) -> Result<Child> {
+    let memory = (available_memory() / 5).min(MEMORY_MAX);
     let own = std::env::current_exe().context("cannot find this program's own path")?;
     Command::new(own)
         .args(["try-fault", "--seconds", &seconds.to_string(), "--memory", &memory.to_string()])
         .stdin(Stdio::null())
         .spawn()
         .context("cannot start the fault's process")
+}
+
+/// `MemAvailable`, or nothing when it cannot be told: then no memory is taken.
+fn available_memory() -> u64 {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let field = text.lines().find_map(|l| l.strip_prefix("MemAvailable:"));
+    field.and_then(|f| f.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
 /// The fault itself: returns when its time is over, or its parent is gone.

@@ -1,10 +1,15 @@
 //! The command line of `tacit-collector`.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::Config;
 use crate::supervisor::Collector;
@@ -49,7 +54,7 @@ const DEFAULT_CONFIG: &str = "/etc/tacit/collector.toml";
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_max_level(arguments.log).with_writer(std::io::stderr).init();
+    start_logging(arguments.log);
     match arguments.command {
         Command::Serve { config, data } => {
             let mut config = match load(config) {
@@ -76,6 +81,17 @@ pub fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Logs to standard error; the broker's library says at `info` what belongs to `debug`, so it is one level quieter.
+pub fn start_logging(level: tracing::Level) {
+    let library = if level > tracing::Level::WARN { tracing::Level::WARN } else { level };
+    let library = if level >= tracing::Level::DEBUG { level } else { library };
+    let targets = Targets::new().with_default(level).with_target("mqtt5", library).with_target("rumqttc", library);
+    let output =
+        tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    // A test in the same process may have set one before.
+    let _ = tracing_subscriber::registry().with(output.with_filter(targets)).try_init();
 }
 
 fn fail(words: &str, code: u8) -> ExitCode {

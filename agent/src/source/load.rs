@@ -49,7 +49,7 @@ fn parse(text: &[u8]) -> Result<[f32; 5], ParseError> {
     let wrong = || ParseError::new(1, "three averages and runnable/total", text);
     let text = std::str::from_utf8(text).map_err(|_| wrong())?;
     let mut words = text.split_ascii_whitespace();
-    let mut number = |word: Option<&str>| word.and_then(|w| w.parse::<f32>().ok()).ok_or_else(wrong);
+    let number = |word: Option<&str>| word.and_then(|w| w.parse::<f32>().ok()).ok_or_else(wrong);
     let averages = [number(words.next())?, number(words.next())?, number(words.next())?];
     let (runnable, total) = words.next().and_then(|w| w.split_once('/')).ok_or_else(wrong)?;
     Ok([averages[0], averages[1], averages[2], number(Some(runnable))?, number(Some(total))?])

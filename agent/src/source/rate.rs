@@ -45,7 +45,7 @@ pub fn increase(before: u64, now: u64, width: Width) -> Option<u64> {
     const HALF: u64 = 1 << 31;
     match width {
         _ if now >= before => Some(now - before),
-        Width::Bits32 if before >= HALF && before < 2 * HALF && now < HALF => Some(now + 2 * HALF - before),
+        Width::Bits32 if (HALF..2 * HALF).contains(&before) && now < HALF => Some(now + 2 * HALF - before),
         _ => None,
     }
 }

@@ -150,6 +150,12 @@ impl SeriesTable {
         self.len() == 0
     }
 
+    /// Series refused because the table is full.
+    #[must_use]
+    pub const fn refused(&self) -> u32 {
+        self.refused
+    }
+
     /// A copy for the other threads if anything changed since the last call.
     pub fn publish(&mut self) -> Option<Arc<Dictionary>> {
         std::mem::take(&mut self.changed).then(|| {

@@ -103,7 +103,11 @@ impl Embedded {
         line: &Line,
         sites: &[SiteId],
     ) -> Result<Self, BrokerError> {
-        let listen = |reason: String| BrokerError::Listen { address, reason };
+        // The library's text goes on for lines; the first says it.
+        let listen = |reason: String| {
+            let said = reason.lines().find(|l| l.contains("os error")).unwrap_or(&reason).trim();
+            BrokerError::Listen { address, reason: said.trim_start_matches("- ").to_owned() }
+        };
         let router = Arc::new(OnceLock::new());
         let sites_known = Arc::new(Sites { line: line.clone(), since_ms: now_ms(), known: Mutex::default() });
         let handler = Handler { ingest, router: Arc::clone(&router), sites: Arc::clone(&sites_known) };

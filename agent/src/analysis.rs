@@ -1,0 +1,399 @@
+//! The analysis thread: each frame is remembered, judged, explained and summed up.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tacit_models::{DetectorConfig, Step};
+use tacit_wire::message::{ContextKind, Event, EventKind, Phase, ProcessNote, Promise, ResultBody, Stage};
+use tacit_wire::{BootId, Digest, Num, SeriesId};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use crate::clock::Tick;
+use crate::config::Config;
+use crate::context::Notes;
+use crate::detect::event::{Sender, new_id};
+use crate::detect::model::{ModelJudge, Surroundings};
+use crate::detect::promise::Raised;
+use crate::detect::rulebook::RuleBook;
+use crate::detect::state::{self, StateFile};
+use crate::fleet::Pull;
+use crate::outgoing::Outgoing;
+use crate::ring::History;
+use crate::source::filesystem::FileSystems;
+use crate::source::processes::ProcessScan;
+use crate::source::{Dictionary, Frame};
+use crate::summary::Summariser;
+
+/// Messages that wait here while the network thread is behind; the oldest that is not an event goes first.
+const BACKLOG: usize = 256;
+/// Events are held back for so long after the agent's start …
+const SETTLE_MS: u64 = 30_000;
+/// … and for so long after a boot: what was learned is of a machine that had been up for a while.
+const SETTLE_BOOT_MS: u64 = 5 * 60_000;
+/// Top processes an event names.
+const PROCESSES: usize = 8;
+
+/// The dictionary as the sampling thread last published it.
+pub type SharedDictionary = Arc<Mutex<Arc<Dictionary>>>;
+
+/// What the analysis is given.
+pub struct Inputs {
+    /// Who sends.
+    pub sender: Sender,
+    /// All settings.
+    pub config: Config,
+    /// The series table.
+    pub dictionary: SharedDictionary,
+    /// Newest state of the file systems.
+    pub file_systems: FileSystems,
+    /// The process scan.
+    pub processes: Option<ProcessScan>,
+    /// The way out.
+    pub out: mpsc::Sender<Outgoing>,
+    /// Live frames, while `watch` lasts.
+    pub live: mpsc::Sender<ResultBody>,
+    /// Until when live frames are wanted, milliseconds since boot.
+    pub watch: Arc<AtomicU64>,
+    /// A fault of our own is at work.
+    pub injected: Arc<AtomicBool>,
+}
+
+/// What the analysis shows to the others.
+#[derive(Debug, Clone, Default)]
+pub struct AnalysisStatus {
+    /// Stage of learning.
+    pub stage: Stage,
+    /// Points learned from.
+    pub points: u64,
+    /// Series that take part in the verdict.
+    pub judged: u32,
+    /// The model in force.
+    pub model: Option<Digest>,
+    /// Alarm value of the last sample; above 0 is an alarm.
+    pub alarm: f32,
+    /// Alarms promised and raised.
+    pub promise: Promise,
+    /// What is wrong with the model.
+    pub model_error: Option<String>,
+    /// Events open now.
+    pub open_events: usize,
+    /// Samples missed since the start.
+    pub missed: u64,
+    /// Samples analysed since the start.
+    pub samples: u64,
+    /// Mean seconds of a verdict.
+    pub inference: f32,
+}
+
+/// The analysis.
+pub struct Analysis {
+    inputs: Inputs,
+    known: Arc<Dictionary>,
+    history: History,
+    summariser: Summariser,
+    model: ModelJudge,
+    model_on: bool,
+    rules: RuleBook,
+    notes: Notes,
+    raised: Raised,
+    file: StateFile,
+    saved_mono_ms: u64,
+    backlog: VecDeque<Outgoing>,
+    status: Arc<Mutex<AnalysisStatus>>,
+    error_told: bool,
+    began: bool,
+    new_boot: bool,
+}
+
+impl Analysis {
+    /// Begins with what was learned before, from the state folder.
+    #[must_use]
+    pub fn new(inputs: Inputs, state_dir: &Path, now: Tick) -> Self {
+        let config = &inputs.config;
+        let capacity = config.sampling.max_series;
+        let budget = config.detect.alarm_budget.rate_per_day();
+        let detector = DetectorConfig {
+            capacity,
+            period_ms: u32::try_from(config.sampling.interval.as_millis()).unwrap_or(1000),
+            budget_per_day: budget,
+        };
+        let file = StateFile::new(state_dir);
+        let (notes, learned) = file.load().map_or_else(|| (state::Notes::default(), None), |(n, d)| (n, Some(d)));
+        let new_boot = notes.boot != inputs.sender.boot;
+        let settle = if new_boot && notes.boot != BootId::default() { SETTLE_BOOT_MS } else { SETTLE_MS };
+        let quiet_until = now.mono_ms + settle;
+        let model = ModelJudge::new(detector.clone(), learned.as_deref(), quiet_until).unwrap_or_else(|why| {
+            file.set_aside(&why);
+            ModelJudge::new(detector, None, quiet_until).expect("nothing learned can always be used")
+        });
+        let name_all = config.publish.encoding == tacit_wire::Encoding::Json;
+        let bytes = config.publish.bytes_per_month.map(crate::config::Size::bytes);
+        Self {
+            known: Arc::default(),
+            history: History::new(capacity),
+            summariser: Summariser::new(config.publish.profile.into(), capacity, name_all, bytes),
+            model,
+            model_on: budget.is_some(),
+            rules: RuleBook::new(config.detect.disk_full_within.std().as_secs_f64(), inputs.file_systems.clone()),
+            notes: Notes::default(),
+            raised: notes.raised,
+            file,
+            saved_mono_ms: now.mono_ms,
+            backlog: VecDeque::with_capacity(BACKLOG),
+            status: Arc::default(),
+            error_told: false,
+            began: false,
+            new_boot,
+            inputs,
+        }
+    }
+
+    /// The status, shared.
+    #[must_use]
+    pub fn status(&self) -> Arc<Mutex<AnalysisStatus>> {
+        Arc::clone(&self.status)
+    }
+
+    /// Takes one frame through all steps.
+    pub fn step(&mut self, frame: &Frame) {
+        if !self.began {
+            self.began = true;
+            self.say_start(frame.at);
+        }
+        if frame.epoch != self.known.epoch {
+            self.rebind();
+        }
+        self.history.push(frame.at, &frame.values);
+        let clock = Instant::now();
+        let step = self.model.judge(frame.at, &frame.values);
+        let inference = clock.elapsed().as_secs_f32();
+        let alarm = if step.judged { step.alarm } else { f32::NAN };
+        if let Some((at, means)) = self.summariser.add(frame, alarm) {
+            self.history.push_minute(at, means);
+        }
+        self.events(frame, &step);
+        let head = self.inputs.sender.head(frame.at);
+        if let Some(summary) = self.summariser.take(head, &self.known) {
+            self.send(Outgoing::Summary(Box::new(summary)));
+        }
+        self.live(frame);
+        self.flush();
+        self.snapshot(frame.at);
+        self.show(frame, &step, inference);
+    }
+
+    fn say_start(&mut self, at: Tick) {
+        if self.new_boot {
+            let booted = at.wall_ms - i64::try_from(at.mono_ms).unwrap_or(0);
+            self.context(ContextKind::Boot, at, booted, "the machine booted");
+        }
+        self.context(
+            ContextKind::AgentStart,
+            at,
+            at.wall_ms,
+            concat!("the agent started, version ", env!("CARGO_PKG_VERSION")),
+        );
+    }
+
+    /// Notes something and sends it as an event of its own, which is over when it is told.
+    fn context(&mut self, kind: ContextKind, at: Tick, when_ms: i64, text: &str) {
+        let note = self.notes.add(kind, when_ms, text);
+        let ago = u64::try_from(at.wall_ms - when_ms).unwrap_or(0);
+        let onset = Tick { mono_ms: at.mono_ms.saturating_sub(ago), wall_ms: when_ms };
+        let mut event = self.inputs.sender.event(new_id(), EventKind::Context, Phase::Close, at, onset);
+        text.clone_into(&mut event.text);
+        event.context = vec![note];
+        self.send(Outgoing::Event(Box::new(event)));
+    }
+
+    fn rebind(&mut self) {
+        let now = Arc::clone(&self.inputs.dictionary.lock().unwrap_or_else(PoisonError::into_inner));
+        for entry in &now.entries {
+            let slot = entry.slot.index();
+            if self.known.get(slot).is_none_or(|e| e.key != entry.key) {
+                self.history.clear(slot);
+                self.summariser.clear(slot);
+            }
+        }
+        self.model.rebind(&self.known, &now);
+        self.rules.rebind(&now);
+        self.known = now;
+    }
+
+    fn events(&mut self, frame: &Frame, step: &Step) {
+        for event in self.rules.look(frame.at, &frame.values, &self.inputs.sender) {
+            self.rule_event(event);
+        }
+        if !self.model_on {
+            return;
+        }
+        let scan = self.inputs.processes.as_ref();
+        let processes = || top_processes(scan);
+        let request_scan = || {
+            if let Some(scan) = scan {
+                scan.request();
+            }
+        };
+        let around = Surroundings {
+            dictionary: &self.known,
+            history: &self.history,
+            notes: &self.notes,
+            processes: &processes,
+            request_scan: &request_scan,
+            injected: self.inputs.injected.load(Ordering::Relaxed),
+            sender: &self.inputs.sender,
+        };
+        if let Some(event) = self.model.follow(frame.at, step, &around) {
+            if event.phase == Phase::Open {
+                self.raised.model(frame.at.wall_ms);
+            }
+            self.send(Outgoing::Event(Box::new(event)));
+        }
+    }
+
+    fn rule_event(&mut self, mut event: Event) {
+        if event.phase == Phase::Open {
+            self.raised.rule(event.head.wall_ms);
+            let kind = match event.rule.as_deref() {
+                Some("oom-kill") => Some(ContextKind::OomKill),
+                Some("clock-jump") => Some(ContextKind::ClockJump),
+                _ => None,
+            };
+            if let Some(kind) = kind {
+                self.notes.add(kind, event.onset_ms, event.text.clone());
+            }
+            event.processes = top_processes(self.inputs.processes.as_ref());
+        }
+        event.injected = self.inputs.injected.load(Ordering::Relaxed);
+        self.send(Outgoing::Event(Box::new(event)));
+    }
+
+    fn send(&mut self, message: Outgoing) {
+        if let Outgoing::Event(e) = &message {
+            info!(kind = %e.kind, phase = %e.phase, severity = e.severity.0, "Event: {}", e.text);
+        }
+        if self.backlog.len() == BACKLOG {
+            let drop = self.backlog.iter().position(|m| !matches!(m, Outgoing::Event(_))).unwrap_or(0);
+            self.backlog.remove(drop);
+            warn!("A message was dropped: the network thread does not take any.");
+        }
+        self.backlog.push_back(message);
+    }
+
+    /// Hands over what the network thread takes now; it never waits.
+    fn flush(&mut self) {
+        while let Some(message) = self.backlog.pop_front() {
+            match self.inputs.out.try_send(message) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(message)) => {
+                    self.backlog.push_front(message);
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
+            }
+        }
+    }
+
+    fn live(&mut self, frame: &Frame) {
+        if self.inputs.watch.load(Ordering::Relaxed) <= frame.at.mono_ms || self.inputs.live.capacity() == 0 {
+            return;
+        }
+        let ids: Vec<SeriesId> = self.known.entries.iter().map(|e| e.slot.id()).collect();
+        let values = ids.iter().map(|id| Num::quantised(frame.values[usize::from(id.0)])).collect();
+        let step_ms = u32::try_from(self.inputs.config.sampling.interval.as_millis()).unwrap_or(1000);
+        let body = ResultBody::Frames {
+            epoch: self.known.epoch,
+            start_ms: frame.at.wall_ms,
+            step_ms,
+            ids,
+            frames: vec![values],
+        };
+        // A slow connection loses live frames, nothing else.
+        let _ = self.inputs.live.try_send(body);
+    }
+
+    /// Answers a request for history.
+    pub fn pull(&self, pull: Pull) {
+        let wanted = |id: SeriesId| pull.series.as_ref().is_none_or(|list| list.contains(&id));
+        let ids: Vec<SeriesId> = self.known.entries.iter().map(|e| e.slot.id()).filter(|id| wanted(*id)).collect();
+        let held: Vec<(Tick, &[f32])> = self
+            .history
+            .between(0, u64::MAX)
+            .filter(|(at, _)| (pull.from_ms..=pull.to_ms).contains(&at.wall_ms))
+            .collect();
+        let answer = match held.first() {
+            None => ResultBody::Refused {
+                reason: "nothing is held of that time: full rate is kept for five minutes".into(),
+            },
+            Some((first, _)) => ResultBody::Frames {
+                epoch: self.known.epoch,
+                start_ms: first.wall_ms,
+                step_ms: u32::try_from(self.inputs.config.sampling.interval.as_millis()).unwrap_or(1000),
+                frames: held
+                    .iter()
+                    .map(|(_, v)| ids.iter().map(|id| Num::quantised(v[usize::from(id.0)])).collect())
+                    .collect(),
+                ids,
+            },
+        };
+        // Who asked may have gone.
+        let _ = pull.answer.send(vec![answer]);
+    }
+
+    fn snapshot(&mut self, at: Tick) {
+        if at.mono_ms.saturating_sub(self.saved_mono_ms) >= self.inputs.config.detect.snapshot_interval.as_millis() {
+            self.saved_mono_ms = at.mono_ms;
+            self.save();
+        }
+    }
+
+    /// Writes what was learned to disk.
+    pub fn save(&self) {
+        let notes = state::Notes { boot: self.inputs.sender.boot, raised: self.raised.clone() };
+        if let Err(e) = self.file.save(&notes, &self.model.save()) {
+            warn!(error = %e, "Cannot save what was learned; it is kept in memory and saved later.");
+        }
+    }
+
+    /// Saves, and hands over what is left.
+    pub fn finish(&mut self) {
+        self.save();
+        self.flush();
+    }
+
+    fn show(&mut self, frame: &Frame, step: &Step, inference: f32) {
+        let error = self.model.error();
+        if let (Some(error), false) = (&error, self.error_told) {
+            warn!(error, "The model fails; sampling and rules go on.");
+        }
+        self.error_told = error.is_some();
+        let promise = self.raised.promise(self.inputs.config.detect.alarm_budget.rate_per_day(), frame.at.wall_ms);
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = status.inference;
+        *status = AnalysisStatus {
+            stage: step.stage,
+            points: step.points,
+            judged: step.series,
+            model: self.model.digest(),
+            alarm: step.alarm,
+            promise,
+            model_error: error,
+            open_events: self.rules.open() + usize::from(self.model.is_open()),
+            missed: status.missed + u64::from(frame.missed),
+            samples: status.samples + 1,
+            inference: if before == 0.0 { inference } else { before + 0.02 * (inference - before) },
+        };
+    }
+}
+
+fn top_processes(scan: Option<&ProcessScan>) -> Vec<ProcessNote> {
+    let newest = scan.and_then(ProcessScan::newest);
+    let Some(Ok(snapshot)) = newest.as_deref() else { return Vec::new() };
+    let mut notes = snapshot.notes();
+    notes.truncate(PROCESSES);
+    notes
+}

@@ -1,0 +1,260 @@
+//! The model's verdict on each sample, and the event it opens.
+//!
+//! The detector itself is `tacit-models`; here its slots are bound to series, and an open event collects its evidence:
+//! which series, what was seen and what is usual, who was on top, and the flight recorder.
+
+use tacit_models::{Detector, DetectorConfig, Step, Transition};
+use tacit_wire::message::{Event, EventKind, Evidence, Phase, ProcessNote, Stage};
+use tacit_wire::{Digest, EventId, Num, SeriesDef};
+
+use super::event::{Sender, direction, new_id};
+use super::words;
+use crate::clock::Tick;
+use crate::context::Notes;
+use crate::ring::History;
+use crate::source::Dictionary;
+
+/// Series an event names.
+const NAMED: usize = 8;
+/// The recorder begins this long before the onset.
+const BEFORE_MS: u64 = 60_000;
+/// Points of a recording.
+const POINTS: usize = 240;
+/// Series a fit looks at in one tick.
+const FIT_A_TICK: usize = 32;
+
+/// The detector and its open event.
+pub struct ModelJudge {
+    detector: Detector,
+    event: Option<Open>,
+    /// Events are held back until this time: statistics settle after a start.
+    quiet_until: u64,
+    last: Option<Step>,
+}
+
+/// The event that is open, or closed lately and may come back.
+struct Open {
+    number: u32,
+    id: EventId,
+    onset: Tick,
+    score: f32,
+    severity: f32,
+    /// A phase that waits for the process scan, until this time.
+    due: Option<(Phase, u64)>,
+    /// Somebody was told of it.
+    told: bool,
+    injected: bool,
+}
+
+/// What surrounds a verdict.
+pub struct Surroundings<'a> {
+    /// The series table.
+    pub dictionary: &'a Dictionary,
+    /// What was.
+    pub history: &'a History,
+    /// What else happened.
+    pub notes: &'a Notes,
+    /// Top processes as last scanned.
+    pub processes: &'a dyn Fn() -> Vec<ProcessNote>,
+    /// Asks for a fresh scan.
+    pub request_scan: &'a dyn Fn(),
+    /// A fault of our own is at work.
+    pub injected: bool,
+    /// Who sends.
+    pub sender: &'a Sender,
+}
+
+impl ModelJudge {
+    /// With what was learned before, if it can be used; the error says why not.
+    ///
+    /// # Errors
+    /// When `learned` cannot be used.
+    pub fn new(config: DetectorConfig, learned: Option<&[u8]>, quiet_until: u64) -> Result<Self, String> {
+        let detector = match learned {
+            None => Detector::new(config),
+            Some(bytes) => Detector::restore(config, bytes).map_err(|e| e.to_string())?,
+        };
+        Ok(Self { detector, event: None, quiet_until, last: None })
+    }
+
+    /// Binds slots to the series of a new epoch.
+    pub fn rebind(&mut self, before: &Dictionary, now: &Dictionary) {
+        let moved = |slot: usize, key: u64, other: &Dictionary| other.get(slot).is_none_or(|e| e.key != key);
+        for entry in &before.entries {
+            if moved(entry.slot.index(), entry.key, now) {
+                self.detector.unbind(entry.slot.index());
+            }
+        }
+        for entry in &now.entries {
+            if moved(entry.slot.index(), entry.key, before) {
+                self.detector.bind(entry.slot.index(), entry.key);
+            }
+        }
+    }
+
+    /// Judges a sample. Allocates nothing of its own; the model's runtime does.
+    pub fn judge(&mut self, at: Tick, values: &[f32]) -> Step {
+        let step = self.detector.step(values, at.mono_ms);
+        self.last = Some(step);
+        if self.detector.refit_due() {
+            // A failed fit is kept by the detector as its model error, and shown as health.
+            let _ = self.detector.refit_some(FIT_A_TICK);
+        }
+        step
+    }
+
+    /// Follows the event through a verdict; gives the phase to send, if any.
+    pub fn follow(&mut self, at: Tick, step: &Step, around: &Surroundings<'_>) -> Option<Event> {
+        match step.transition {
+            Some(Transition::Open) => self.open(at, step, around),
+            Some(Transition::Update) if self.event.as_ref().is_none_or(|e| e.number != step.event) => {
+                self.open(at, step, around);
+            }
+            Some(Transition::Update) => {
+                if let Some(event) = &mut self.event {
+                    event.due = event.due.or(Some((if event.told { Phase::Update } else { Phase::Open }, at.mono_ms)));
+                }
+            }
+            Some(Transition::Close) => return self.close(at, step, around),
+            None => {}
+        }
+        let event = self.event.as_mut()?;
+        if step.open {
+            event.score = event.score.max(step.alarm);
+            event.severity = event.severity.max(step.severity);
+        }
+        let (phase, _) = event.due.filter(|(_, due)| at.mono_ms >= *due)?;
+        event.due = None;
+        event.told = true;
+        Some(self.build(phase, at, step, around))
+    }
+
+    fn open(&mut self, at: Tick, step: &Step, around: &Surroundings<'_>) {
+        (around.request_scan)();
+        let began = self.detector.onset_ms().unwrap_or(at.mono_ms).min(at.mono_ms);
+        let ago = i64::try_from(at.mono_ms - began).unwrap_or(0);
+        // One tick for the scan to finish, longer while statistics settle.
+        let due = (at.mono_ms + 1).max(self.quiet_until);
+        self.event = Some(Open {
+            number: step.event,
+            id: new_id(),
+            onset: Tick { mono_ms: began, wall_ms: at.wall_ms - ago },
+            score: step.alarm,
+            severity: step.severity,
+            due: Some((Phase::Open, due)),
+            told: false,
+            injected: around.injected,
+        });
+    }
+
+    fn close(&mut self, at: Tick, step: &Step, around: &Surroundings<'_>) -> Option<Event> {
+        let event = self.event.as_mut()?;
+        event.due = None;
+        // It came and went while events were held back: nobody hears of it.
+        if !event.told {
+            self.event = None;
+            return None;
+        }
+        Some(self.build(Phase::Close, at, step, around))
+    }
+
+    fn build(&self, phase: Phase, at: Tick, step: &Step, around: &Surroundings<'_>) -> Event {
+        let open = self.event.as_ref().expect("the caller holds an event");
+        let evidence = self.evidence(open.onset.mono_ms, at.mono_ms, around);
+        let processes = if phase == Phase::Close { Vec::new() } else { (around.processes)() };
+        let mut event = around.sender.event(open.id, EventKind::Anomaly, phase, at, open.onset);
+        event.severity = Num::quantised(open.severity);
+        event.score = Num::quantised(open.score);
+        let list: Vec<Evidence> = evidence.iter().map(|(_, e)| e.clone()).collect();
+        event.text = words::anomaly(&list, &processes);
+        let named: Vec<(usize, &SeriesDef)> =
+            evidence.iter().filter_map(|(slot, _)| Some((*slot, &around.dictionary.get(*slot)?.def))).collect();
+        if phase != Phase::Update {
+            event.recording =
+                around.history.recording(&named, open.onset.mono_ms.saturating_sub(BEFORE_MS), at.mono_ms, POINTS);
+        }
+        event.evidence = list;
+        event.processes = processes;
+        event.context = around.notes.near(open.onset.wall_ms);
+        event.model = self.detector.digest().map(Digest);
+        event.stage = Some(step.stage);
+        event.persisting = step.persisting;
+        event.injected = open.injected;
+        event
+    }
+
+    /// The series that weigh most since the onset, with what was seen of them and what is usual.
+    fn evidence(&self, onset: u64, now: u64, around: &Surroundings<'_>) -> Vec<(usize, Evidence)> {
+        let shares = self.detector.onset_shares();
+        let mut ranked: Vec<(usize, f32)> =
+            shares.iter().copied().enumerate().filter(|(_, s)| s.is_finite() && *s > 0.0).collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let mut list: Vec<(usize, Evidence)> = ranked
+            .into_iter()
+            .take(NAMED)
+            .filter_map(|(slot, share)| {
+                let def = &around.dictionary.get(slot)?.def;
+                let band = self.detector.band(slot);
+                let (low, center, high) =
+                    band.map_or((f32::NAN, f32::NAN, f32::NAN), |b| (b.low as f32, b.center as f32, b.high as f32));
+                let seen = around.history.between(onset, now).map(|(_, v)| v[slot]).filter(|v| v.is_finite());
+                let distance = |v: &f32| if center.is_nan() { *v } else { (v - center).abs() };
+                let observed = seen.max_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+                let evidence = Evidence {
+                    name: def.name.clone(),
+                    attributes: def.attributes.clone(),
+                    unit: def.unit.clone(),
+                    share: Num::quantised(share),
+                    observed: Num::quantised(observed),
+                    low: Num::quantised(physical(low, &def.unit)),
+                    high: Num::quantised(high),
+                    direction: direction(observed, low, high),
+                };
+                Some((slot, evidence))
+            })
+            .collect();
+        list.sort_by(|a, b| b.1.share.0.total_cmp(&a.1.share.0));
+        list
+    }
+
+    /// Stage of learning.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.detector.stage()
+    }
+
+    /// The last verdict.
+    #[must_use]
+    pub fn last(&self) -> Option<&Step> {
+        self.last.as_ref()
+    }
+
+    /// The model in force.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.detector.digest().map(Digest)
+    }
+
+    /// What is wrong with the model, if anything.
+    #[must_use]
+    pub fn error(&self) -> Option<String> {
+        self.detector.model_error().map(ToString::to_string)
+    }
+
+    /// Whether an event is open that somebody was told of.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.event.as_ref().is_some_and(|e| e.told) && self.last.is_some_and(|s| s.open)
+    }
+
+    /// What was learned.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        self.detector.save()
+    }
+}
+
+/// A band may reach below zero by arithmetic; what is counted or shared cannot.
+fn physical(low: f32, unit: &str) -> f32 {
+    if unit == "Cel" { low } else { low.max(0.0) }
+}

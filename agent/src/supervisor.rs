@@ -1,0 +1,482 @@
+//! Starts the agent's threads, joins what they share, and stops them in order: sampling first, then analysis, then the
+//! network, which drains what is left.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tacit_wire::message::{Birth, ConfigState, Cost, ModelInForce, Report};
+use tacit_wire::series::dictionary_hash;
+use tacit_wire::{NodeId, SiteId, StreamId, Topic};
+use tokio::sync::{mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::analysis::{Analysis, AnalysisStatus, Inputs, SharedDictionary};
+use crate::clock::Tick;
+use crate::config::Config;
+use crate::detect::event::Sender;
+use crate::fleet::{Commands, Pull};
+use crate::health::{self, SelfCost};
+use crate::outbox::{Folder, Limits, Outbox};
+use crate::outgoing::Outgoing;
+use crate::publish::{Net, NetStatus, Parts, Tuning};
+use crate::ring::queue::Received;
+use crate::ring::{FrameReceiver, pair};
+use crate::sampler::{Sampler, SamplerStatus};
+use crate::source::{Root, registry};
+use crate::{inventory, text_pages};
+
+/// Frames between sampling and analysis: the analysis may be this many seconds behind before samples are missed.
+const FRAMES: usize = 16;
+/// Messages between analysis and network; the analysis has a backlog of its own behind it.
+const OUTGOING: usize = 64;
+/// Live frames under way.
+const LIVE: usize = 4;
+/// Requests for history under way.
+const PULLS: usize = 4;
+/// Distance of reports when nothing changed.
+const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
+/// Distance of looks at whether something changed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The first report waits for the first measurement of own cost.
+const FIRST_REPORT: Duration = Duration::from_secs(20);
+/// The page drop comes this long after the first model was loaded, and once again after its last early fit.
+const DROP_PAGES_AFTER: [u64; 3] = [5, 90, 660];
+
+/// How the agent is run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// It shares its process with a collector: its own cost is not its own alone, and pages are not dropped.
+    pub embedded: bool,
+    /// Keep text pages (for measurements).
+    pub keep_pages: bool,
+}
+
+/// A running agent.
+pub struct Agent {
+    shared: Arc<Shared>,
+    stop_threads: Arc<AtomicBool>,
+    stop_net: watch::Sender<Option<&'static str>>,
+    sample: JoinHandle<()>,
+    analyse: JoinHandle<()>,
+    net: JoinHandle<()>,
+}
+
+/// What the parts show to each other.
+struct Shared {
+    node: NodeId,
+    config: Config,
+    dictionary: SharedDictionary,
+    sampler: Arc<Mutex<SamplerStatus>>,
+    analysis: Arc<Mutex<AnalysisStatus>>,
+    network: Arc<NetStatus>,
+    cost: Mutex<Cost>,
+    injected: Arc<AtomicBool>,
+    started: Tick,
+    options: Options,
+}
+
+/// The agent's state at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Sampling.
+    pub sampler: SamplerStatus,
+    /// Judgement.
+    pub analysis: AnalysisStatus,
+    /// Own cost as last measured.
+    pub cost: Cost,
+    /// Whether there is a session with the broker.
+    pub connected: bool,
+    /// What is wrong, in plain words.
+    pub health: Vec<String>,
+}
+
+fn take<T: Clone>(cell: &Mutex<T>) -> T {
+    cell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Runs the agent until a signal says stop.
+///
+/// # Errors
+/// When the state folder cannot be used or a thread cannot be started.
+pub fn run(config: Config) -> Result<()> {
+    let options = Options { embedded: false, keep_pages: std::env::var_os("TACIT_KEEP_PAGES").is_some() };
+    let agent = Agent::start(config, options)?;
+    info!(node = %agent.node(), "The agent runs.");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
+    let reason = runtime.block_on(wait_for_signal()).context("cannot wait for signals")?;
+    drop(runtime);
+    info!("Stopping.");
+    agent.stop(reason);
+    Ok(())
+}
+
+async fn wait_for_signal() -> std::io::Result<&'static str> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "stopped"),
+        _ = terminate.recv() => Ok("stopped"),
+    }
+}
+
+impl Agent {
+    /// Starts all threads.
+    ///
+    /// # Errors
+    /// When the state folder cannot be used or a thread cannot be started.
+    pub fn start(config: Config, options: Options) -> Result<Self> {
+        let root = Root::live();
+        let now = Tick::now();
+        let node = config.node.id.clone().unwrap_or_else(|| inventory::default_node_id(&root));
+        let folder = config.node.data_dir.clone();
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot use the state folder {}; make it writable for this user, or name another (--data DIR, node.data_dir)", folder.display()))?;
+        let sender = Sender { node: node.clone(), boot: inventory::boot_id(&root) };
+
+        let sources = registry::all(&root, &config);
+        let dictionary = SharedDictionary::default();
+        let sampler = Sampler::new(sources.list, config.sampling.max_series, Arc::clone(&dictionary));
+        let (frames, receiver) = pair(FRAMES, config.sampling.max_series);
+        let (out, outgoing) = mpsc::channel(OUTGOING);
+        let (live_in, live) = mpsc::channel(LIVE);
+        let (pulls_in, pulls) = mpsc::channel(PULLS);
+        let watch_until = Arc::new(AtomicU64::new(0));
+        let injected = Arc::new(AtomicBool::new(false));
+        let inputs = Inputs {
+            sender: sender.clone(),
+            config: config.clone(),
+            dictionary: Arc::clone(&dictionary),
+            file_systems: sources.file_systems,
+            processes: sources.processes,
+            out: out.clone(),
+            live: live_in,
+            watch: Arc::clone(&watch_until),
+            injected: Arc::clone(&injected),
+        };
+        let analysis = Analysis::new(inputs, &folder, now);
+        let shared = Arc::new(Shared {
+            node,
+            dictionary,
+            sampler: sampler.status(),
+            analysis: analysis.status(),
+            network: Arc::default(),
+            cost: Mutex::default(),
+            injected,
+            started: now,
+            options,
+            config,
+        });
+
+        let (stop_net, stopped) = watch::channel(None);
+        let net = Network {
+            shared: Arc::clone(&shared),
+            sender,
+            folder: folder.join("outbox"),
+            out,
+            outgoing,
+            live,
+            pulls: pulls_in,
+            watch_until,
+            stopped,
+        };
+        let net = net.start()?;
+        let stop_threads = Arc::new(AtomicBool::new(false));
+        let analyse = spawn("tacit-analyse", move || analyse(analysis, receiver, pulls))?;
+        let (stop, interval) = (Arc::clone(&stop_threads), shared.config.sampling.interval.std());
+        let sample = spawn("tacit-sample", move || sampler.run(interval, frames, || stop.load(Ordering::Relaxed)))?;
+        Ok(Self { shared, stop_threads, stop_net, sample, analyse, net })
+    }
+
+    /// The node's identity.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        &self.shared.node
+    }
+
+    /// State of everything, now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Marks events opened from now on as injected by a demonstration, or ends that.
+    pub fn mark_injected(&self, injected: bool) {
+        self.shared.injected.store(injected, Ordering::Relaxed);
+    }
+
+    /// Stops sampling, lets the analysis finish and save, sends what can be sent, and says goodbye with `reason`.
+    pub fn stop(self, reason: &'static str) {
+        self.stop_threads.store(true, Ordering::Relaxed);
+        for thread in [self.sample, self.analyse] {
+            if thread.join().is_err() {
+                warn!("A thread of the agent had failed.");
+            }
+        }
+        // The network thread is there unless it failed; then there is nobody to tell.
+        let _ = self.stop_net.send(Some(reason));
+        if self.net.join().is_err() {
+            warn!("The network thread had failed.");
+        }
+    }
+}
+
+impl Shared {
+    fn status(&self) -> Status {
+        let (sampler, analysis, cost) = (take(&self.sampler), take(&self.analysis), take(&self.cost));
+        let health = self.health(&sampler, &analysis, &cost);
+        Status { sampler, analysis, cost, connected: self.network.connected(), health }
+    }
+
+    /// Everything that is wrong with the agent itself.
+    fn health(&self, sampler: &SamplerStatus, analysis: &AnalysisStatus, cost: &Cost) -> Vec<String> {
+        let mut health = self.network.troubles();
+        if self.network.outbox_dropped() > 0 {
+            health.push(format!(
+                "the outbox was full or too old: {} messages were dropped since the start",
+                self.network.outbox_dropped()
+            ));
+        }
+        health.extend(sampler.failing.iter().cloned());
+        if sampler.refused > 0 {
+            health.push(format!(
+                "{} series are left out: raise sampling.max_series above {}",
+                sampler.refused, sampler.series
+            ));
+        }
+        health.extend(analysis.model_error.iter().map(|e| format!("the model fails: {e}")));
+        if !self.options.embedded {
+            health.extend(health::over_budget(cost));
+        }
+        health.truncate(32);
+        health
+    }
+
+    fn models(&self, analysis: &AnalysisStatus) -> Vec<ModelInForce> {
+        let model = |digest| ModelInForce {
+            name: "whitened-windows".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            digest,
+            stage: analysis.stage,
+            points: analysis.points,
+        };
+        // Before the first fit there is no model, but there is a stage that people want to see.
+        vec![model(analysis.model.unwrap_or_default())]
+    }
+
+    fn birth(&self, sender: &Sender) -> Birth {
+        let root = Root::live();
+        let dictionary = take(&self.dictionary);
+        let defs = dictionary.defs();
+        Birth {
+            node: self.node.clone(),
+            boot: sender.boot,
+            connection: 0,
+            agent: env!("CARGO_PKG_VERSION").into(),
+            clock: inventory::clock(&root, Tick::now()),
+            identity: inventory::identity(&root),
+            addresses: inventory::addresses(),
+            listeners: inventory::listeners(&root),
+            epoch: dictionary.epoch,
+            series: defs.len() as u32,
+            dictionary: dictionary_hash(&defs),
+            models: self.models(&take(&self.analysis)),
+            config: self.config.digest(),
+            capabilities: ["watch", "pull", "diagnose", "announce", "dictionary"].map(String::from).to_vec(),
+            outbox: Vec::new(),
+            absent: take(&self.sampler).absent,
+            profile: self.config.publish.profile.into(),
+            interval_ms: u32::try_from(self.config.sampling.interval.as_millis()).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn report(&self, sender: &Sender, now: Tick) -> Report {
+        let Status { sampler, analysis, cost, health, .. } = self.status();
+        Report {
+            head: sender.head(now),
+            config_version: 0,
+            config: self.config.digest(),
+            config_state: ConfigState::Local,
+            models: self.models(&analysis),
+            cost,
+            sources: sampler.sources,
+            gaps: Vec::new(),
+            promise: analysis.promise,
+            health,
+            absent: sampler.absent,
+            series: sampler.series as u32,
+            uptime_s: now.mono_ms.saturating_sub(self.started.mono_ms) / 1000,
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.into()).spawn(run).with_context(|| format!("cannot start the thread {name}"))
+}
+
+/// The analysis thread: frames, and between them requests for history.
+fn analyse(mut analysis: Analysis, mut frames: FrameReceiver, mut pulls: mpsc::Receiver<Pull>) {
+    loop {
+        match frames.recv(Duration::from_secs(1)) {
+            Received::Frame(frame) => {
+                analysis.step(&frame);
+                frames.give_back(frame);
+            }
+            Received::Nothing => {}
+            Received::Closed => break,
+        }
+        while let Ok(pull) = pulls.try_recv() {
+            analysis.pull(pull);
+        }
+    }
+    analysis.finish();
+}
+
+/// What the network thread is made of.
+struct Network {
+    shared: Arc<Shared>,
+    sender: Sender,
+    folder: PathBuf,
+    out: mpsc::Sender<Outgoing>,
+    outgoing: mpsc::Receiver<Outgoing>,
+    live: mpsc::Receiver<tacit_wire::message::ResultBody>,
+    pulls: mpsc::Sender<Pull>,
+    watch_until: Arc<AtomicU64>,
+    stopped: watch::Receiver<Option<&'static str>>,
+}
+
+impl Network {
+    fn start(self) -> Result<JoinHandle<()>> {
+        let config = &self.shared.config;
+        let limits = Limits::new(config.outbox.max_bytes.bytes(), config.outbox.max_age.as_millis());
+        let disk = Folder::open(self.folder.clone())
+            .with_context(|| format!("cannot use the outbox folder {}", self.folder.display()))?;
+        let streams = [random_stream()?, random_stream()?];
+        let outbox = Outbox::open(disk, limits, streams, Tick::now())
+            .with_context(|| format!("cannot open the outbox in {}", self.folder.display()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the network runtime")?;
+        let site: SiteId = config.node.site.clone();
+        spawn("tacit-net", move || runtime.block_on(self.run(site, outbox)))
+    }
+
+    async fn run(self, site: SiteId, outbox: Outbox<Folder>) {
+        let (desired, wanted) = mpsc::channel(4);
+        let (for_birth, sender) = (Arc::clone(&self.shared), self.sender.clone());
+        let diagnose = {
+            let shared = Arc::clone(&self.shared);
+            Box::new(move || diagnosis(&shared.status()))
+        };
+        let commands = Commands::new(
+            self.sender.node.clone(),
+            Arc::clone(&self.shared.dictionary),
+            self.watch_until,
+            self.pulls,
+            diagnose,
+        );
+        let net = Net::new(Parts {
+            site,
+            node: self.sender.node.clone(),
+            boot: self.sender.boot,
+            config: self.shared.config.publish.clone(),
+            tuning: Tuning::default(),
+            outbox,
+            outgoing: self.outgoing,
+            live: self.live,
+            commands,
+            birth: Box::new(move || for_birth.birth(&sender)),
+            desired,
+            status: Arc::clone(&self.shared.network),
+        });
+        let report = tokio::spawn(report(Arc::clone(&self.shared), self.sender.clone(), self.out));
+        let desired = tokio::spawn(refuse_desired(wanted));
+        net.run(self.stopped).await;
+        report.abort();
+        desired.abort();
+    }
+}
+
+fn random_stream() -> Result<StreamId> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system gives no random numbers: {e}"))?;
+    Ok(StreamId(bytes))
+}
+
+/// Measures own cost and sends reports: soon after the start, on change, and from time to time.
+async fn report(shared: Arc<Shared>, sender: Sender, out: mpsc::Sender<Outgoing>) {
+    let mut own = SelfCost::new(&Root::live(), Tick::now());
+    let began = tokio::time::Instant::now();
+    let mut reported: Option<(tokio::time::Instant, String)> = None;
+    let mut drops = DROP_PAGES_AFTER.iter().copied().peekable();
+    let mut first_model: Option<tokio::time::Instant> = None;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let now = Tick::now();
+        let analysis = take(&shared.analysis);
+        let cost = own.measure(now, shared.network.sent_bytes(), analysis.inference);
+        *shared.cost.lock().unwrap_or_else(PoisonError::into_inner) = cost;
+        if analysis.model.is_some() {
+            let since = first_model.get_or_insert_with(tokio::time::Instant::now).elapsed();
+            if drops.next_if(|after| since.as_secs() >= *after).is_some() {
+                drop_pages(&shared.options);
+            }
+        }
+        let status = shared.status();
+        let state = format!("{:?} {:?} {:?}", status.health, status.analysis.stage, status.sampler.absent);
+        let due = match &reported {
+            None => began.elapsed() >= FIRST_REPORT,
+            Some((at, told)) => {
+                at.elapsed() >= REPORT_EVERY || (*told != state && at.elapsed() >= Duration::from_secs(60))
+            }
+        };
+        if due {
+            reported = Some((tokio::time::Instant::now(), state));
+            if out.send(Outgoing::Report(Box::new(shared.report(&sender, now)))).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+fn drop_pages(options: &Options) {
+    if options.embedded || options.keep_pages {
+        return;
+    }
+    match text_pages::drop_text_pages() {
+        Ok(bytes) => debug!(bytes, "Gave back pages that only the start needed."),
+        Err(e) => debug!(error = %e, "Cannot give back pages."),
+    }
+}
+
+/// Desired configurations need a signature to be believed; this version verifies none and refuses all.
+async fn refuse_desired(mut wanted: mpsc::Receiver<(Topic, Vec<u8>)>) {
+    while let Some((topic, payload)) = wanted.recv().await {
+        warn!(%topic, bytes = payload.len(), "A desired configuration is refused: this version takes the local file only.");
+    }
+}
+
+/// What a `diagnose` command is answered with.
+fn diagnosis(status: &Status) -> String {
+    use std::fmt::Write as _;
+    let mut text = String::new();
+    let a = &status.analysis;
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "series: {}, of them judged: {}", status.sampler.series, a.judged);
+    let _ = writeln!(text, "model: {} ({} points learned)", a.stage, a.points);
+    let _ = writeln!(text, "samples: {}, missed: {}", a.samples, a.missed);
+    for absent in &status.sampler.absent {
+        let _ = writeln!(text, "absent: {}: {}", absent.source, absent.reason);
+    }
+    for source in &status.sampler.sources {
+        let _ = writeln!(text, "source {}: {:.0} µs, {} errors", source.name, source.seconds.0 * 1e6, source.errors);
+    }
+    for line in &status.health {
+        let _ = writeln!(text, "health: {line}");
+    }
+    text
+}
