@@ -4,8 +4,8 @@
 //! begin `28 b5 2f fd`, JSON objects with `{`, and a CBOR map never with either.
 
 use minicbor::{Decode, Encode};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::limits;
 
@@ -117,12 +117,33 @@ pub fn decode<M: Message>(payload: &[u8]) -> Result<M, WireError> {
     let message: M = if payload.first() == Some(&b'{') {
         serde_json::from_slice(payload)?
     } else if payload.starts_with(&ZSTD_MAGIC) {
-        minicbor::decode(&decompress(payload)?)?
+        whole(&decompress(payload)?)?
     } else {
-        minicbor::decode(payload)?
+        whole(payload)?
     };
     message.validate()?;
     Ok(message)
+}
+
+/// Reads one CBOR item that fills `plain`.
+fn whole<M: Message>(plain: &[u8]) -> Result<M, minicbor::decode::Error> {
+    let mut decoder = minicbor::Decoder::new(plain);
+    let message = decoder.decode()?;
+    if decoder.position() < plain.len() {
+        return Err(minicbor::decode::Error::message("bytes follow the message").at(decoder.position()));
+    }
+    Ok(message)
+}
+
+/// Reads an optional member whose kind a newer sender may have extended: an unknown kind in JSON is absent, as in CBOR.
+pub(crate) fn known_kind<'de, D: Deserializer<'de>, T: DeserializeOwned>(d: D) -> Result<Option<T>, D::Error> {
+    let Some(value) = Option::<serde_json::Value>::deserialize(d)? else { return Ok(None) };
+    match serde_json::from_value(value) {
+        Ok(kind) => Ok(Some(kind)),
+        // serde has no other way to tell: this is the text of `serde::de::Error::unknown_variant`.
+        Err(e) if e.to_string().starts_with("unknown variant") => Ok(None),
+        Err(e) => Err(D::Error::custom(e)),
+    }
 }
 
 /// Undoes the compression of one zstd frame that states its content size. Memory is taken by that size, checked first:

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Check, Invalid, Message};
+use crate::codec::{Check, Invalid, Message, known_kind};
 use crate::id::{Digest, EventId, NodeId, Seq, SeriesId, StreamId};
 use crate::limits::{LIST, POINTS};
 use crate::num::Num;
@@ -112,6 +112,7 @@ pub struct Command {
     pub issued_ms: i64,
     /// What to do; absent when the reader does not know it.
     #[n(3)]
+    #[serde(default, deserialize_with = "known_kind")]
     pub kind: Option<CommandKind>,
 }
 
@@ -249,6 +250,7 @@ pub struct ResultMessage {
     pub last: bool,
     /// Content; absent when the reader does not know it.
     #[n(4)]
+    #[serde(default, deserialize_with = "known_kind")]
     pub body: Option<ResultBody>,
 }
 
