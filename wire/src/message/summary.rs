@@ -106,6 +106,30 @@ pub struct Summary {
     pub left_out: u32,
 }
 
+impl Summary {
+    /// Two messages in the place of one that is too large to send: the series are parted in the middle, and what concerns
+    /// the whole (alarm values, counts of losses) stays with the first. `None` when there is only one series left.
+    #[must_use]
+    pub fn halves(mut self) -> Option<[Self; 2]> {
+        let mut ids: Vec<SeriesId> = self.rows.iter().map(|r| r.id).collect();
+        ids.extend(self.bins.iter().map(|b| b.id));
+        ids.extend(self.series.iter().map(|s| s.id));
+        ids.sort_unstable();
+        ids.dedup();
+        let middle = *ids.get(ids.len() / 2).filter(|_| ids.len() > 1)?;
+        let second = Self {
+            series: self.series.extract_if(.., |s| s.id >= middle).collect(),
+            rows: self.rows.extract_if(.., |r| r.id >= middle).collect(),
+            bins: self.bins.extract_if(.., |b| b.id >= middle).collect(),
+            lost_samples: 0,
+            alarm: Vec::new(),
+            left_out: 0,
+            ..self.clone()
+        };
+        Some([self, second])
+    }
+}
+
 impl Message for Summary {
     fn validate(&self) -> Result<(), Invalid> {
         Check::new()

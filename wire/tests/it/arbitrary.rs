@@ -34,6 +34,11 @@ pub fn message<M: Arbitrary + std::fmt::Debug>() -> impl Strategy<Value = M> {
     proptest::collection::vec(any::<u8>(), 0..600).prop_map(|bytes| M::take(&mut Entropy { bytes, at: 0 }))
 }
 
+/// The value that no entropy makes: zero, empty, absent.
+pub fn smallest<T: Arbitrary>() -> T {
+    T::take(&mut Entropy { bytes: Vec::new(), at: 0 })
+}
+
 impl Arbitrary for bool {
     fn take(from: &mut Entropy) -> Self {
         from.byte() & 1 == 1
