@@ -6,10 +6,12 @@
 //!              api → console
 //! ```
 
+pub mod api;
 pub mod broker;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod console;
 #[cfg(test)]
 mod fixtures;
 pub mod incident;

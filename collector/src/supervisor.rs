@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::api::{self, ApiState};
 use crate::broker::{Address, BrokerError, Embedded, External, Line};
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -98,12 +99,21 @@ impl Collector {
         let (link, mqtt) = connect(config, &ingest, &line).await?;
 
         let stop = CancellationToken::new();
+        let api = ApiState {
+            store: Arc::clone(&store),
+            ingest: Arc::clone(&ingest),
+            started_ms: now_ms(),
+            retention: config.retention,
+            http,
+            mqtt,
+            stop: stop.clone(),
+        };
         let judge = Judge::new(Arc::clone(&store), Arc::clone(&ingest));
         let tasks = vec![
             tokio::spawn(judge.run(stop.clone())),
             tokio::spawn(retain(Arc::clone(&store), config.clone(), stop.clone())),
+            tokio::spawn(api::serve(api, listener, stop.clone())),
         ];
-        drop(listener);
         Ok(Self { store, ingest, http, mqtt, stop, tasks, link, _lock: lock })
     }
 

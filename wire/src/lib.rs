@@ -18,6 +18,7 @@ pub mod num;
 pub mod semconv;
 pub mod series;
 pub mod topic;
+pub mod words;
 
 mod open_enum;
 

@@ -1,94 +1,12 @@
-//! Series and values in people's words: "CPU busy 100 % (usual 1–9 %)".
+//! The sentence of an anomaly: "CPU busy 100 % (usual 1 % to 9 %) and 7 more; top process stress-ng 2.0 cores".
 
 use tacit_wire::message::{Direction, Evidence, ProcessNote};
-
-/// Names of common series for people; others are called by their own name.
-const NAMES: &[(&str, &str)] = &[
-    ("system.linux.cpu.busy", "CPU busy"),
-    ("system.linux.cpu.core.busy", "CPU core busy"),
-    ("system.cpu.utilization", "CPU time"),
-    ("system.cpu.load_average.1m", "load"),
-    ("system.cpu.load_average.5m", "load over 5 minutes"),
-    ("system.linux.threads.runnable", "runnable threads"),
-    ("system.memory.utilization", "memory in use"),
-    ("system.memory.usage", "memory"),
-    ("system.linux.memory.available", "available memory"),
-    ("system.linux.memory.anonymous", "program memory"),
-    ("system.paging.utilization", "swap in use"),
-    ("system.linux.pressure", "pressure"),
-    ("system.paging.faults", "page faults"),
-    ("system.disk.io", "disk throughput"),
-    ("system.disk.operations", "disk operations"),
-    ("system.linux.disk.await", "disk wait"),
-    ("system.linux.disk.utilization", "disk busy"),
-    ("system.linux.disk.queue", "disk queue"),
-    ("system.filesystem.utilization", "file system in use"),
-    ("system.network.io", "network throughput"),
-    ("system.network.packets", "network packets"),
-    ("system.network.errors", "network errors"),
-    ("system.network.dropped", "dropped packets"),
-    ("system.linux.tcp.retransmits", "TCP retransmits"),
-    ("system.linux.context_switches", "context switches"),
-    ("system.linux.interrupts", "interrupts"),
-    ("system.process.created", "new processes"),
-    ("system.process.count", "processes"),
-    ("system.linux.cgroup.cpu.usage", "CPU of unit"),
-    ("system.linux.cgroup.memory.usage", "memory of unit"),
-    ("hw.temperature", "temperature"),
-];
-
-/// The series in words, with its attribute values: `disk throughput (sda write)`.
-#[must_use]
-pub fn name(evidence: &Evidence) -> String {
-    let known =
-        NAMES.iter().find(|(name, _)| *name == evidence.name).map_or(evidence.name.as_str(), |(_, words)| words);
-    let values: Vec<&str> = evidence.attributes.iter().map(|a| a.value.as_str()).collect();
-    if values.is_empty() { known.to_owned() } else { format!("{known} ({})", values.join(" ")) }
-}
-
-/// A value with its unit.
-#[must_use]
-pub fn value(value: f32, unit: &str) -> String {
-    let (number, unit) = match unit {
-        "1" => (value * 100.0, " %"),
-        "By" => return scaled(value, "B"),
-        "By/s" => return scaled(value, "B/s"),
-        "s" => {
-            let (number, unit) = if value.abs() < 1.0 { (value * 1000.0, " ms") } else { (value, " s") };
-            return format!("{}{unit}", digits(number));
-        }
-        "Cel" => (value, " °C"),
-        other => {
-            let short = other.strip_prefix('{').map_or(other, |rest| if rest.ends_with("/s") { "/s" } else { "" });
-            return format!("{}{short}", digits(value));
-        }
-    };
-    format!("{}{unit}", digits(number))
-}
-
-fn scaled(value: f32, unit: &str) -> String {
-    let (factor, prefix) = match value.abs() {
-        v if v >= 1e9 => (1e9, "G"),
-        v if v >= 1e6 => (1e6, "M"),
-        v if v >= 1e3 => (1e3, "k"),
-        _ => (1.0, ""),
-    };
-    format!("{} {prefix}{unit}", digits(value / factor))
-}
-
-fn digits(value: f32) -> String {
-    match value.abs() {
-        v if v >= 100.0 || v == 0.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.0}"),
-        v if v >= 1.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
-    }
-}
+use tacit_wire::words::{digits, is_known, name, scaled, value};
 
 /// The series that heads the sentence: the first that people have a word for, unless another one weighs much more.
 fn headline(evidence: &[Evidence]) -> Option<&Evidence> {
     let first = evidence.first()?;
-    let known = |e: &&Evidence| NAMES.iter().any(|(name, _)| *name == e.name);
+    let known = |e: &&Evidence| is_known(&e.name);
     Some(evidence.iter().find(known).filter(|e| e.share.0 >= 0.3 * first.share.0).unwrap_or(first))
 }
 
@@ -96,7 +14,7 @@ fn headline(evidence: &[Evidence]) -> Option<&Evidence> {
 #[must_use]
 pub fn anomaly(evidence: &[Evidence], processes: &[ProcessNote]) -> String {
     let Some(first) = headline(evidence) else { return "unusual behaviour of many series at once".into() };
-    let mut text = format!("{} {}", name(first), value(first.observed.0, &first.unit));
+    let mut text = format!("{} {}", name(&first.name, &first.attributes), value(first.observed.0, &first.unit));
     if let (Some(low), Some(high)) = (first.low.get(), first.high.get()) {
         let (low, high) = (value(low, &first.unit), value(high, &first.unit));
         let usual = if low == high { low } else { format!("{low} to {high}") };
@@ -124,17 +42,6 @@ pub fn anomaly(evidence: &[Evidence], processes: &[ProcessNote]) -> String {
 mod tests {
     use super::*;
     use tacit_wire::{Attribute, Num};
-
-    #[test]
-    fn values_carry_their_unit() {
-        assert_eq!(value(0.38, "1"), "38 %");
-        assert_eq!(value(6.1e9, "By"), "6.1 GB");
-        assert_eq!(value(12_300.0, "By/s"), "12 kB/s");
-        assert_eq!(value(0.0041, "s"), "4.1 ms");
-        assert_eq!(value(71.0, "Cel"), "71 °C");
-        assert_eq!(value(1500.0, "{operation}/s"), "1500/s");
-        assert_eq!(value(3.0, "{thread}"), "3.0");
-    }
 
     #[test]
     fn an_anomaly_is_one_sentence() {

@@ -3,6 +3,7 @@
 //! [`logic`] is pure and gets its `now`; [`Judge`] runs it over stored events that nobody has looked at yet, so a collector
 //! that dies in between goes on there and opens nothing twice.
 
+pub mod actions;
 pub mod logic;
 
 use std::sync::Arc;

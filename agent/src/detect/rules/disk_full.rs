@@ -4,10 +4,9 @@
 //! five of them and does not decide (with all pairs, as Theil and Sen have it, it touches half). It counts from ten minutes on.
 
 use tacit_wire::message::{Direction, Evidence};
-use tacit_wire::{Attribute, Num, semconv};
+use tacit_wire::{Attribute, Num, semconv, words};
 
 use super::Finding;
-use crate::detect::words;
 use crate::source::filesystem::MountUsage;
 
 /// Points kept, one a minute.

@@ -1,0 +1,103 @@
+//! The HTTP interface: `/api/v1`, one file a resource, and the console's pages beside it.
+//!
+//! Answers are JSON made of the store's types; `/api/v1/openapi.json` describes them. Errors are
+//! `{"error":{"code","message","hint"}}`. What changes something takes JSON only and only from the same origin, and a collector
+//! on loopback answers to loopback names only: a page elsewhere cannot reach it through a visitor's browser.
+
+mod error;
+mod events;
+mod guard;
+mod incidents;
+mod live;
+mod metrics;
+mod nodes;
+mod openapi;
+pub mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+pub use error::ApiError;
+pub use incidents::read as incident;
+pub use nodes::read as node;
+pub use openapi::ApiDoc;
+
+use crate::console;
+use crate::ingest::Ingest;
+use crate::store::{Retention, Store};
+
+/// Largest request body.
+const BODY_MAX: usize = 64 * 1024;
+
+/// What handlers need.
+#[derive(Debug, Clone)]
+pub struct ApiState {
+    /// What is kept.
+    pub store: Arc<dyn Store>,
+    /// What comes in.
+    pub ingest: Arc<Ingest>,
+    /// When the collector started, Unix milliseconds.
+    pub started_ms: i64,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Where this listens.
+    pub http: SocketAddr,
+    /// Where the embedded broker listens.
+    pub mqtt: Option<SocketAddr>,
+    /// Set when the collector ends: streams end with it.
+    pub stop: CancellationToken,
+}
+
+/// All routes of `/api/v1`, relative to it; a test compares them with the OpenAPI description.
+fn v1() -> Router<ApiState> {
+    Router::new()
+        .route("/status", get(status::status))
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/{node}", get(nodes::one))
+        .route("/nodes/{node}/series", get(nodes::series))
+        .route("/nodes/{node}/points", get(nodes::points))
+        .route("/nodes/{node}/watch", get(nodes::watch))
+        .route("/nodes/{node}/diagnose", get(nodes::diagnose))
+        .route("/events", get(events::list))
+        .route("/events/{node}/{event}", get(events::one))
+        .route("/incidents", get(incidents::list))
+        .route("/incidents/{id}", get(incidents::one))
+        .route("/incidents/{id}/acknowledge", post(incidents::acknowledge))
+        .route("/incidents/{id}/resolve", post(incidents::resolve))
+        .route("/incidents/{id}/label", post(incidents::label))
+        .route("/incidents/{id}/comment", post(incidents::comment))
+        .route("/incidents/{id}/assign", post(incidents::assign))
+        .route("/quarantine", get(status::quarantine))
+        .route("/live", get(live::live))
+        .route("/openapi.json", get(openapi::json))
+        .fallback(error::no_such_resource)
+}
+
+/// The whole interface.
+pub fn router(state: ApiState) -> Router {
+    Router::new()
+        .nest("/api/v1", v1())
+        .route("/metrics", get(metrics::metrics))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .merge(console::pages())
+        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(state)
+}
+
+/// Serves until told to stop.
+pub async fn serve(state: ApiState, listener: TcpListener, stop: CancellationToken) {
+    let ended = stop.clone().cancelled_owned();
+    if let Err(e) = axum::serve(listener, router(state)).with_graceful_shutdown(ended).await {
+        error!(error = %e, "The HTTP server ended.");
+    }
+}

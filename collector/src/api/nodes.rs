@@ -1,0 +1,213 @@
+//! Nodes, their series, and what they say when asked.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Sse;
+use axum::response::sse::Event;
+use futures_util::Stream;
+use futures_util::stream::unfold;
+use serde::{Deserialize, Serialize};
+use tacit_wire::SeriesDef;
+use tacit_wire::message::{CommandKind, ResultBody};
+use tokio::time::Instant;
+use utoipa::ToSchema;
+
+use super::events::node_id;
+use super::live::{event, sse};
+use super::{ApiError, ApiState};
+use crate::clock::now_ms;
+use crate::store::{NodeRecord, PointQuery, SeriesPoints};
+
+/// Length of a watch lease; it is renewed while somebody looks.
+const LEASE: Duration = Duration::from_secs(30);
+/// Longest wait for an answer.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A list of nodes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Nodes {
+    /// By name.
+    pub nodes: Vec<NodeRecord>,
+}
+
+/// All nodes by name.
+#[utoipa::path(get, path = "/api/v1/nodes", responses((status = 200, body = Nodes)))]
+pub async fn list(State(state): State<ApiState>) -> Result<Json<Nodes>, ApiError> {
+    Ok(Json(Nodes { nodes: state.store.nodes().await? }))
+}
+
+/// One node, for the API and the page.
+///
+/// # Errors
+/// When it is not there or the store cannot be asked.
+pub async fn read(state: &ApiState, node: &str) -> Result<NodeRecord, ApiError> {
+    let id = node_id(node)?;
+    state.store.node(&id).await?.ok_or_else(|| ApiError::missing(format!("node {node}")))
+}
+
+/// One node.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}", params(("node" = String, Path)),
+    responses((status = 200, body = NodeRecord), (status = 404)))]
+pub async fn one(State(state): State<ApiState>, Path(node): Path<String>) -> Result<Json<NodeRecord>, ApiError> {
+    read(&state, &node).await.map(Json)
+}
+
+/// The series of a node.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Series {
+    /// By number.
+    #[schema(value_type = Vec<Object>)]
+    pub series: Vec<SeriesDef>,
+}
+
+/// The series a node samples.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/series", params(("node" = String, Path)),
+    responses((status = 200, body = Series), (status = 404)))]
+pub async fn series(State(state): State<ApiState>, Path(node): Path<String>) -> Result<Json<Series>, ApiError> {
+    let record = read(&state, &node).await?;
+    Ok(Json(Series { series: state.store.dictionary(&record.node).await? }))
+}
+
+/// Minute values.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Points {
+    /// One entry a series.
+    pub series: Vec<SeriesPoints>,
+}
+
+/// Minute values of a node's series. `series` (a label, repeatable) chooses; `from` and `to` are Unix milliseconds and by default
+/// the last six hours.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/points",
+    params(("node" = String, Path), ("series" = Option<Vec<String>>, Query), ("from" = Option<i64>, Query), ("to" = Option<i64>, Query)),
+    responses((status = 200, body = Points), (status = 400), (status = 404)))]
+pub async fn points(
+    State(state): State<ApiState>,
+    Path(node): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Points>, ApiError> {
+    let record = read(&state, &node).await?;
+    let now = now_ms();
+    let mut asked =
+        PointQuery { node: record.node, series: Vec::new(), from_ms: now - 6 * 3_600_000, to_ms: now + 60_000 };
+    for (key, value) in pairs(query.as_deref().unwrap_or_default()) {
+        let time = || {
+            value
+                .parse::<i64>()
+                .map_err(|_| ApiError::bad(format!("{key} is not a time: {value:?}"), "write Unix milliseconds"))
+        };
+        match key.as_str() {
+            "series" => asked.series.push(value),
+            "from" => asked.from_ms = time()?,
+            "to" => asked.to_ms = time()?,
+            _ => return Err(ApiError::bad(format!("there is no parameter {key:?}"), "allowed are series, from, to")),
+        }
+    }
+    Ok(Json(Points { series: state.store.points(asked).await? }))
+}
+
+/// Keys and values of a query, decoded; a key may be there more than once.
+fn pairs(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| {
+        let mut bytes = Vec::with_capacity(text.len());
+        let mut rest = text.bytes();
+        while let Some(b) = rest.next() {
+            let mut hex =
+                || Some((char::from(rest.next()?).to_digit(16)? << 4 | char::from(rest.next()?).to_digit(16)?) as u8);
+            bytes.push(match b {
+                b'+' => b' ',
+                b'%' => hex().unwrap_or(b'%'),
+                b => b,
+            });
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let pairs = query.split('&').filter(|p| !p.is_empty());
+    pairs.map(|p| p.split_once('=').unwrap_or((p, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
+}
+
+/// What a node's `doctor` says.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Diagnosis {
+    /// Words for people.
+    pub text: String,
+}
+
+/// Asks the node how it is.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/diagnose", params(("node" = String, Path)),
+    responses((status = 200, body = Diagnosis), (status = 404), (status = 504)))]
+pub async fn diagnose(State(state): State<ApiState>, Path(node): Path<String>) -> Result<Json<Diagnosis>, ApiError> {
+    let record = read(&state, &node).await?;
+    let commands = &state.ingest.commands;
+    let mut asked =
+        commands.ask(&record.site, &record.node, CommandKind::Diagnose, ANSWER).ok_or_else(ApiError::busy)?;
+    let mut text = String::new();
+    loop {
+        let part = asked.part(ANSWER).await.ok_or_else(|| ApiError::no_answer(&record.node))?;
+        match part.body {
+            Some(ResultBody::Text { text: more }) => text.push_str(&more),
+            Some(ResultBody::Refused { reason }) => text.push_str(&reason),
+            _ => {}
+        }
+        if part.last {
+            return Ok(Json(Diagnosis { text }));
+        }
+    }
+}
+
+/// Full-rate samples as server-sent events, for as long as somebody looks: `frames` with `{epoch, start_ms, step_ms, ids,
+/// frames}`, `silent` when the node does not answer.
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/watch", params(("node" = String, Path)),
+    responses((status = 200, content_type = "text/event-stream"), (status = 404), (status = 503)))]
+pub async fn watch(
+    State(state): State<ApiState>,
+    Path(node): Path<String>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, ApiError> {
+    let record = read(&state, &node).await?;
+    let lease = || CommandKind::Watch { seconds: LEASE.as_secs() as u32 };
+    let asked = state.ingest.commands.ask(&record.site, &record.node, lease(), LEASE).ok_or_else(ApiError::busy)?;
+    let renew_at = Instant::now() + LEASE / 2;
+    Ok(sse(unfold((state, record, asked, renew_at), move |(state, record, mut asked, mut renew_at)| async move {
+        loop {
+            let part = tokio::select! {
+                () = state.stop.cancelled() => return None,
+                part = asked.part(ANSWER) => part,
+            };
+            if Instant::now() >= renew_at {
+                renew_at = Instant::now() + LEASE / 2;
+                state.ingest.commands.renew(&asked, &record.site, &record.node, lease(), LEASE);
+            }
+            let told = match part.map(|p| p.body) {
+                None => {
+                    // It may come back: ask again, under the same number.
+                    renew_at = Instant::now();
+                    event("silent", &serde_json::json!({}))
+                }
+                Some(Some(body @ ResultBody::Frames { .. })) => match &body {
+                    ResultBody::Frames { epoch, start_ms, step_ms, ids, frames } => event(
+                        "frames",
+                        &serde_json::json!({ "epoch": epoch, "start_ms": start_ms, "step_ms": step_ms, "ids": ids, "frames": frames }),
+                    ),
+                    _ => continue,
+                },
+                Some(_) => continue,
+            };
+            return Some((Ok(told), (state, record, asked, renew_at)));
+        }
+    })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pairs;
+
+    #[test]
+    fn queries_are_decoded() {
+        let found = pairs("series=a%7Bb%3Dc%7D&series=x+y&from=1&bad=%zz");
+        let text = |k: &str, v: &str| (k.to_owned(), v.to_owned());
+        assert_eq!(found[..3], [text("series", "a{b=c}"), text("series", "x y"), text("from", "1")]);
+        assert_eq!(found[3].0, "bad");
+    }
+}

@@ -1,0 +1,108 @@
+//! The web pages: server-rendered, with embedded assets, no build step and nothing from elsewhere.
+//!
+//! Every number on a page comes from the functions that the API uses. Pages read without JavaScript; with it they keep
+//! themselves up to date, draw charts, and act.
+
+mod assets;
+mod format;
+mod home;
+mod incident;
+mod nodes;
+mod settings;
+
+use askama::Template;
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+
+use crate::api::{ApiError, ApiState};
+
+pub use assets::asset;
+
+/// The routes of the pages.
+pub fn pages() -> Router<ApiState> {
+    Router::new()
+        .route("/", get(home::home))
+        .route("/incidents", get(incident::list))
+        .route("/incidents/{id}", get(incident::one))
+        .route("/nodes", get(nodes::list))
+        .route("/nodes/{node}", get(nodes::one))
+        .route("/settings", get(settings::settings))
+        .route("/assets/{hash}/{name}", get(assets::serve))
+        .fallback(not_found)
+}
+
+/// A page, or the page that says why not.
+type Page = Result<Html<String>, PageError>;
+
+fn render(template: &impl Template) -> Page {
+    template
+        .render()
+        .map(Html)
+        .map_err(|e| PageError { status: StatusCode::INTERNAL_SERVER_ERROR, words: e.to_string() })
+}
+
+/// Why a page cannot be shown.
+#[derive(Debug)]
+pub struct PageError {
+    status: StatusCode,
+    words: String,
+}
+
+impl From<ApiError> for PageError {
+    fn from(error: ApiError) -> Self {
+        Self { status: error.status(), words: error.message().to_owned() }
+    }
+}
+
+impl From<crate::store::StoreError> for PageError {
+    fn from(error: crate::store::StoreError) -> Self {
+        ApiError::from(error).into()
+    }
+}
+
+#[derive(Template)]
+#[template(path = "error.html")]
+struct ErrorPage<'a> {
+    page: &'a str,
+    live: &'a str,
+    code: u16,
+    headline: &'a str,
+    words: &'a str,
+}
+
+impl IntoResponse for PageError {
+    fn into_response(self) -> Response {
+        let headline = match self.status {
+            StatusCode::NOT_FOUND => "Not here",
+            StatusCode::BAD_REQUEST => "That is not a page",
+            _ => "Something is wrong",
+        };
+        let mut words = self.words.clone();
+        words.get_mut(..1).map(str::make_ascii_uppercase);
+        words.push('.');
+        let page = ErrorPage { page: "", live: "", code: self.status.as_u16(), headline, words: &words };
+        (self.status, Html(page.render().unwrap_or(self.words))).into_response()
+    }
+}
+
+async fn not_found() -> PageError {
+    PageError { status: StatusCode::NOT_FOUND, words: "there is no such page".into() }
+}
+
+/// A name and a value below a heading; the value is HTML.
+struct Fact {
+    name: &'static str,
+    value: String,
+}
+
+impl Fact {
+    fn new(name: &'static str, text: impl std::fmt::Display) -> Self {
+        Self { name, value: format::escape(&text.to_string()) }
+    }
+
+    fn html(name: &'static str, value: String) -> Self {
+        Self { name, value }
+    }
+}
