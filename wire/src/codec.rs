@@ -201,6 +201,12 @@ impl Check {
         self.at_most(field, bytes, limits::BODY, "bytes")
     }
 
+    /// Settings: [`limits::SETTINGS`].
+    #[must_use]
+    pub fn settings(self, field: &'static str, text: &str) -> Self {
+        self.at_most(field, text.len(), limits::SETTINGS, "bytes")
+    }
+
     /// A list with a bound of its own.
     #[must_use]
     pub fn list<T>(self, field: &'static str, list: &[T], limit: usize) -> Self {

@@ -10,7 +10,9 @@ pub const COMPRESS_ABOVE: usize = 1024;
 pub const NAME: usize = 256;
 /// Longest sentence or command line.
 pub const TEXT: usize = 2048;
-/// Longest body of a diagnosis or configuration.
+/// Longest settings of a desired configuration.
+pub const SETTINGS: usize = 4 * 1024;
+/// Longest body of a diagnosis.
 pub const BODY: usize = 48 * 1024;
 /// Most elements of any list.
 pub const LIST: usize = 8192;

@@ -27,7 +27,7 @@ pub struct DesiredModel {
     pub size: u64,
 }
 
-/// Signed desired state of a node or group, at most 4 KiB.
+/// Signed desired state of a node or group.
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]
 pub struct Config {
@@ -52,7 +52,7 @@ impl Message for Config {
     fn validate(&self) -> Result<(), Invalid> {
         let models = self.models.as_deref().unwrap_or_default();
         Check::new()
-            .body("settings", self.settings.len())
+            .settings("settings", &self.settings)
             .list("models", models, 64)
             .each(models, |c, m| c.name("model.name", &m.name).text("model.url", &m.url))
             .text("signature", self.signature.as_deref().unwrap_or_default())

@@ -142,7 +142,7 @@ fn links_and_report() {
 #[test]
 fn control() {
     let c = smallest::<Config>;
-    bound("settings", c(), |m, o| m.settings = "#".repeat(limits::BODY + o));
+    bound("settings", c(), |m, o| m.settings = "#".repeat(limits::SETTINGS + o));
     bound("models", c(), |m, o| m.models = Some(fill(smallest(), 64, o)));
     bound("model.name", c(), |m, o| m.models = Some(vec![DesiredModel { name: name(o), ..smallest() }]));
     bound("model.url", c(), |m, o| m.models = Some(vec![DesiredModel { url: text(o), ..smallest() }]));

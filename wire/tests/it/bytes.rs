@@ -183,6 +183,15 @@ fn nesting_does_not_overflow_the_stack() {
 }
 
 #[test]
+fn lying_lengths_take_no_memory() {
+    // A list of 2^60 streams, a text of 2^62 bytes, a map of 2^63 fields: reserving for any of them would abort.
+    let length = |major: u8, n: u64| [&[major | 0x1b][..], &n.to_be_bytes()].concat();
+    assert!(decode::<Ack>(&[&[0xa1, 0x00][..], &length(0x80, 1 << 60)].concat()).is_err());
+    assert!(decode::<Config>(&[&[0xa1, 0x02][..], &length(0x60, 1 << 62)].concat()).is_err());
+    assert!(decode::<Birth>(&length(0xa0, 1 << 63)).is_err());
+}
+
+#[test]
 fn newer_members_are_taken_as_unknown() {
     // {0: id, 1: 5, 2: 4, 3: [77, {0: 1}]}: a kind of command from the future.
     let mut e = minicbor::Encoder::new(Vec::new());
