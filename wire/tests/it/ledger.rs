@@ -91,7 +91,7 @@ fn full(noise: &mut Noise, seq: u64) -> Summary {
 
 fn summary(noise: &mut Noise, seq: u64, rows: Vec<Row>) -> Summary {
     // The first batch after each full hour carries the hour's bins: 3,600 samples around a middle one.
-    let bins = if seq % 12 == 0 { (0..SERIES).map(|id| hour(noise, id)).collect() } else { Vec::new() };
+    let bins = if seq.is_multiple_of(12) { (0..SERIES).map(|id| hour(noise, id)).collect() } else { Vec::new() };
     Summary {
         head: head(noise, seq),
         epoch: 3,
@@ -113,7 +113,7 @@ fn hour(noise: &mut Noise, id: u16) -> Bins {
     // A quiet series stays within three bins; a quarter of them has a tail.
     for _ in 0..3600 {
         let u = noise.unit();
-        let off = if id % 4 == 0 && u > 0.98 { 2 } else { usize::from(u > 0.7) + usize::from(u > 0.9) };
+        let off = if id.is_multiple_of(4) && u > 0.98 { 2 } else { usize::from(u > 0.7) + usize::from(u > 0.9) };
         counts[(middle + off).min(9)] += 1;
     }
     Bins { id: SeriesId(id), counts }
