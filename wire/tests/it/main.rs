@@ -6,3 +6,4 @@ mod bytes;
 mod cddl;
 mod document;
 mod ledger;
+mod quiet_node;
