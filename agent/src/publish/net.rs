@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tacit_wire::codec::{Message as Wire, decode, encode};
-use tacit_wire::message::{Ack, Birth, Command, Death, Head, Lane, ResultBody, ResultMessage, Status};
+use tacit_wire::message::{Ack, Birth, Command, Death, Head, Lane, ResultBody, ResultMessage, Status, Summary};
 use tacit_wire::topic::{Down, Topic, Up};
 use tacit_wire::{BootId, EventId, NodeId, Seq, SiteId, StreamId, WireError};
 use tokio::sync::{mpsc, watch};
@@ -195,13 +195,13 @@ impl<D: Disk> Net<D> {
     fn take_in(&mut self, message: Outgoing) {
         let now = Tick::now();
         let taken = match message {
-            Outgoing::Event(m) => self.queue(Lane::Events, Up::Event, now, *m, |m| &mut m.head),
-            Outgoing::Summary(m) => self.queue(Lane::Rest, Up::Summary, now, *m, |m| &mut m.head),
-            Outgoing::Links(m) => self.queue(Lane::Rest, Up::Links, now, *m, |m| &mut m.head),
+            Outgoing::Event(mut m) => self.queue(Lane::Events, Up::Event, now, &mut *m, |m| &mut m.head),
+            Outgoing::Summary(m) => self.queue_summary(now, *m),
+            Outgoing::Links(mut m) => self.queue(Lane::Rest, Up::Links, now, &mut *m, |m| &mut m.head),
             Outgoing::Report(mut m) => {
                 m.gaps.extend(self.parts.outbox.take_gaps(GAPS_PER_REPORT));
                 m.cost.outbox = self.parts.outbox.bytes();
-                self.queue(Lane::Rest, Up::Report, now, *m, |m| &mut m.head)
+                self.queue(Lane::Rest, Up::Report, now, &mut *m, |m| &mut m.head)
             }
         };
         if let Err(error) = taken {
@@ -210,19 +210,30 @@ impl<D: Disk> Net<D> {
         self.show_outbox();
     }
 
+    /// Every minute of many series, in JSON and with their names, can be more than a payload holds: it goes in parts.
+    fn queue_summary(&mut self, now: Tick, mut summary: Summary) -> Result<(), WireError> {
+        match self.queue(Lane::Rest, Up::Summary, now, &mut summary, |m| &mut m.head) {
+            Err(too_large @ WireError::TooLarge { .. }) => {
+                let halves = summary.halves().ok_or(too_large)?;
+                halves.into_iter().try_for_each(|half| self.queue_summary(now, half))
+            }
+            other => other,
+        }
+    }
+
     fn queue<M: Wire>(
         &mut self,
         lane: Lane,
         topic: Up,
         now: Tick,
-        mut message: M,
+        message: &mut M,
         head: impl Fn(&mut M) -> &mut Head,
     ) -> Result<(), WireError> {
         let encoding = self.parts.config.encoding;
         let write = |stream: StreamId, seq: Seq, oldest: Seq| {
-            let head = head(&mut message);
+            let head = head(message);
             (head.stream, head.seq, head.oldest) = (stream, seq, oldest);
-            encode(&message, encoding)
+            encode(message, encoding)
         };
         self.parts.outbox.append(lane, topic, now, write).map(|_| ())
     }

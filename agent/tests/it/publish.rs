@@ -14,9 +14,9 @@ use tacit_agent::outbox::{Folder, Limits, Outbox};
 use tacit_agent::outgoing::Outgoing;
 use tacit_agent::publish::{Net, NetStatus, Parts, Tuning};
 use tacit_wire::codec::{decode, encode};
-use tacit_wire::message::{Ack, Birth, Clock, Death, Head, NodeIdentity, Profile, Status, StreamAck, Summary};
+use tacit_wire::message::{Ack, Birth, Clock, Death, Head, NodeIdentity, Profile, Row, Status, StreamAck, Summary};
 use tacit_wire::topic::{Down, Up};
-use tacit_wire::{BootId, Digest, Encoding, NodeId, Seq, SiteId, StreamId, Topic};
+use tacit_wire::{BootId, Digest, Encoding, NodeId, Num, Seq, SeriesId, SiteId, StreamId, Topic};
 use tokio::sync::{mpsc, watch};
 
 const BROKER: &str = "/usr/sbin/mosquitto";
@@ -76,6 +76,7 @@ impl Drop for Broker {
 struct Stored {
     streams: BTreeMap<StreamId, BTreeSet<u64>>,
     seen: usize,
+    rows: usize,
     births: Vec<u64>,
     deaths: Vec<Death>,
 }
@@ -106,7 +107,7 @@ async fn collect(port: u16, stored: Arc<Mutex<Stored>>) {
     let mut since_ms = 0;
     loop {
         let mut options = MqttOptions::new("collector", ("127.0.0.1", port));
-        options.set_clean_start(true).set_outgoing_inflight_upper_limit(64);
+        options.set_clean_start(true).set_outgoing_inflight_upper_limit(64).set_max_packet_size(Some(128 * 1024));
         let (client, mut events) = AsyncClient::builder(options).capacity(64).build();
         since_ms += 1;
         let mut fresh = 0;
@@ -150,13 +151,18 @@ fn take(stored: &Mutex<Stored>, topic: &str, payload: &[u8]) {
         Topic::Up(_, _, Up::Death) => stored.deaths.push(decode(payload).expect("a death")),
         _ => {
             let summary: Summary = decode(payload).expect("a summary");
-            stored.streams.entry(summary.head.stream).or_default().insert(summary.head.seq.0);
+            let new = stored.streams.entry(summary.head.stream).or_default().insert(summary.head.seq.0);
+            stored.rows += if new { summary.rows.len() } else { 0 };
             stored.seen += 1;
         }
     }
 }
 
 fn summary(n: usize) -> Outgoing {
+    Outgoing::Summary(Box::new(empty_summary(n)))
+}
+
+fn empty_summary(n: usize) -> Summary {
     let head = Head {
         node: node(),
         boot: BootId([1; 16]),
@@ -166,7 +172,7 @@ fn summary(n: usize) -> Outgoing {
         wall_ms: 0,
         mono_ms: 0,
     };
-    Outgoing::Summary(Box::new(Summary {
+    Summary {
         head,
         epoch: 1,
         start_ms: n as i64,
@@ -178,7 +184,7 @@ fn summary(n: usize) -> Outgoing {
         lost_samples: 0,
         alarm: Vec::new(),
         left_out: 0,
-    }))
+    }
 }
 
 fn birth() -> Birth {
@@ -283,5 +289,31 @@ fn nothing_is_lost_when_the_broker_is_killed_ten_times() {
         assert!(stored.deaths.iter().any(|d| d.reason.as_deref() == Some("stopped")));
         assert!(status.connects() > KILLS as u64);
         println!("sent again: {}", stored.seen - MESSAGES);
+    });
+}
+
+#[test]
+fn a_summary_larger_than_a_payload_goes_in_parts() {
+    let Some(broker) = Broker::start() else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stored = Arc::new(Mutex::new(Stored::default()));
+        let collector = tokio::spawn(collect(broker.port, Arc::clone(&stored)));
+        let (tx, rx) = mpsc::channel(64);
+        let (stop, stopped) = watch::channel(None);
+        let mut parts = parts(broker.port, folder.path(), rx);
+        parts.config.encoding = Encoding::Json;
+        let net = tokio::spawn(Net::new(parts).run(stopped));
+        let minutes = || vec![Num(0.123_456_79); 5];
+        let row = |id| Row { id: SeriesId(id), mean: minutes(), min: Some(minutes()), max: Some(minutes()) };
+        let large = Summary { rows: (0..1000).map(row).collect(), ..empty_summary(0) };
+        assert!(encode(&large, Encoding::Json).is_err());
+        tx.send(Outgoing::Summary(Box::new(large))).await.expect("the network thread takes it in");
+        until("every series", || stored.lock().expect("no panic").rows == 1000).await;
+        stop.send(Some("stopped")).expect("it runs");
+        net.await.expect("no panic");
+        collector.abort();
+        assert!(stored.lock().expect("no panic").count() > 1);
     });
 }
