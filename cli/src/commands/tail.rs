@@ -25,7 +25,8 @@ pub fn run(options: &Tail) -> Result<()> {
     let wanted: Option<NodeId> = options.node.as_deref().map(str::parse).transpose()?;
     let filter = wanted.map_or_else(|| Topic::ALL_UP.to_owned(), |node| format!("tacit/1/+/u/{node}/+"));
     let mut settings = MqttOptions::new(format!("Tail-{:08x}", fastrand::u32(..)), (host, port));
-    settings.set_keep_alive(30);
+    // The client takes 10 KB at most unless told.
+    settings.set_keep_alive(30).set_max_packet_size(Some(128 * 1024));
     let (client, mut connection) = Client::builder(settings).capacity(4).build();
     client.subscribe(filter, QoS::AtMostOnce).context("cannot subscribe")?;
     let mut names = Names::default();

@@ -29,6 +29,8 @@ use crate::ingest::Ingest;
 const SHARED: &str = "$share/tacit/tacit/1/+/u/+/+";
 /// Messages the broker may have under way to us: one commit's worth.
 const RECEIVE_MAXIMUM: u16 = 256;
+/// A payload with its topic and properties.
+const LARGEST_PACKET: u32 = 2 * tacit_wire::limits::PAYLOAD as u32;
 /// A node is acknowledged after so many messages …
 const ACK_EVERY: usize = 10;
 /// … or after so long.
@@ -121,6 +123,8 @@ impl Session<'_> {
             .set_clean_start(true)
             .set_session_expiry_interval(Some(0))
             .set_receive_maximum(Some(RECEIVE_MAXIMUM))
+            // The client ends the session over more than 10 KB otherwise, again and again for the same message.
+            .set_max_packet_size(Some(LARGEST_PACKET))
             .set_ack_mode(AckMode::Manual);
         if let Some((user, password)) = &self.address.credentials {
             options.set_credentials(user.clone(), password.clone());
