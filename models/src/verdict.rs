@@ -8,8 +8,10 @@ use crate::detector::{DetectorConfig, Transition};
 /// Weight of the newest host score in the smoothed one.
 const SMOOTHING: f32 = 0.3;
 
-/// Learning pauses at most so long for one event.
+/// Learning pauses at most so long for one event …
 pub(crate) const FREEZE_MS: u64 = 3_600_000;
+/// … and at least so long.
+const FREEZE_MIN_MS: u64 = 180_000;
 
 /// An open event is renewed at most so often, unless it becomes more severe.
 const UPDATE_MS: u64 = 60_000;
@@ -132,7 +134,7 @@ impl Verdict {
     /// Whether statistics may learn from the next point: not inside an event (for its first hour), not above the bar.
     pub fn may_learn(&self) -> bool {
         match &self.open {
-            Some(open) => open.learning_paused_ms >= FREEZE_MS,
+            Some(open) => open.learning_paused_ms >= self.freeze_ms(),
             None => !self.above,
         }
     }
@@ -154,8 +156,14 @@ impl Verdict {
         self.above
     }
 
+    /// How long learning pauses for an event: as long as was learned before. What was learned in a few minutes, perhaps in a
+    /// busy hour, shall not be held against the hours after it.
+    fn freeze_ms(&self) -> u64 {
+        (self.learned * u64::from(self.period_ms)).clamp(FREEZE_MIN_MS, FREEZE_MS)
+    }
+
     pub fn persisting(&self) -> bool {
-        self.open.is_some_and(|o| o.learning_paused_ms >= FREEZE_MS)
+        self.open.is_some_and(|o| o.learning_paused_ms >= self.freeze_ms())
     }
 
     pub fn event(&self) -> u32 {
@@ -241,6 +249,7 @@ impl Verdict {
     }
 
     fn inside(&mut self, judgement: &mut Judgement, at_ms: u64) {
+        let freeze_ms = self.freeze_ms();
         let Some(open) = &mut self.open else { return };
         if open.resumed {
             (open.resumed, open.last_seen_ms, open.last_update_ms) = (false, at_ms, at_ms);
@@ -264,7 +273,7 @@ impl Verdict {
             open.told_severity = open.told_severity.max(judgement.severity);
         }
         let accepted = open.accepted_ms.is_some_and(|at| at_ms.saturating_sub(at) < BLOCK_MS);
-        if open.learning_paused_ms >= FREEZE_MS && !accepted {
+        if open.learning_paused_ms >= freeze_ms && !accepted {
             open.accepted_ms = Some(at_ms);
             judgement.accept_level = true;
         }

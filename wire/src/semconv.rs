@@ -74,9 +74,11 @@ metrics! {
     CPU_UTILIZATION = "system.cpu.utilization" ["1"] Cpu ("cpu.mode") "Share of all processors' time spent in a mode.";
     CPU_BUSY = "system.linux.cpu.busy" ["1"] Cpu () "Share of all processors' time that was not idle or waiting for a disk.";
     CPU_CORE_BUSY = "system.linux.cpu.core.busy" ["1"] Cpu ("cpu.logical_number") "The same of one logical processor.";
+    CPU_CORE_UTILIZATION = "system.linux.cpu.core.utilization" ["1"] Cpu ("cpu.logical_number", "cpu.mode") "Share of one logical processor's time spent in a mode.";
     CONTEXT_SWITCHES = "system.linux.context_switches" ["{switch}/s"] Cpu () "Switches from one thread to another.";
     INTERRUPTS = "system.linux.interrupts" ["{interrupt}/s"] Cpu () "Interrupts served.";
     SOFT_INTERRUPTS = "system.linux.soft_interrupts" ["{interrupt}/s"] Cpu () "Soft interrupts served.";
+    SOFT_INTERRUPTS_BY_KIND = "system.linux.soft_interrupts.by_kind" ["{interrupt}/s"] Cpu ("system.linux.softirq") "Soft interrupts served, by kind.";
     PROCESSES_CREATED = "system.process.created" ["{process}/s"] Cpu () "Processes and threads created.";
     THREADS_BLOCKED = "system.linux.threads.blocked" ["{thread}"] Cpu () "Threads that wait for a disk now.";
 
@@ -125,6 +127,7 @@ metrics! {
     VM_DEACTIVATED = "system.linux.vm.deactivated" ["{page}/s"] Vm () "Pages moved to the inactive list.";
     VM_REFAULTS = "system.linux.vm.refaults" ["{page}/s"] Vm ("system.vm.page") "Pages needed again soon after they were reclaimed: the working set does not fit.";
     VM_THP_FALLBACKS = "system.linux.vm.huge_page_fallbacks" ["{fault}/s"] Vm () "Faults that got small pages for want of a huge one.";
+    VM_EVENTS = "system.linux.vm.events" ["{event}/s"] Vm ("system.vm.event") "Rarer events of memory management, by their name in /proc/vmstat.";
 
     // Block devices
     DISK_IO = "system.disk.io" ["By/s"] Disk ("system.device", "disk.io.direction") "Bytes read and written.";
@@ -146,6 +149,8 @@ metrics! {
     NETWORK_PACKETS = "system.network.packets" ["{packet}/s"] Network ("network.interface.name", "network.io.direction") "Packets.";
     NETWORK_ERRORS = "system.network.errors" ["{error}/s"] Network ("network.interface.name", "network.io.direction") "Errors.";
     NETWORK_DROPPED = "system.network.dropped" ["{packet}/s"] Network ("network.interface.name", "network.io.direction") "Packets dropped.";
+    NETWORK_MULTICAST = "system.linux.network.multicast" ["{packet}/s"] Network ("network.interface.name") "Multicast packets received.";
+    NETWORK_FAULTS = "system.linux.network.faults" ["{error}/s"] Network ("network.interface.name", "network.fault") "Faults of an interface, by kind.";
 
     // TCP, UDP and IP health
     TCP_OPENS = "system.linux.tcp.opens" ["{connection}/s"] Protocol ("tcp.open") "Connections opened, by this host (active) and to it (passive).";
@@ -165,11 +170,14 @@ metrics! {
     TCP_ABORTS = "system.linux.tcp.aborts" ["{connection}/s"] Protocol ("tcp.abort") "Connections given up by this host.";
     TCP_MEMORY_PRESSURE = "system.linux.tcp.memory_pressure" ["{event}/s"] Protocol () "Times TCP ran short of memory.";
     TCP_OUT_OF_ORDER = "system.linux.tcp.out_of_order" ["{segment}/s"] Protocol () "Segments queued out of order.";
+    TCP_EVENTS = "system.linux.tcp.events" ["{event}/s"] Protocol ("tcp.event") "Rarer events of TCP, by their name in /proc/net/netstat.";
     UDP_DATAGRAMS = "system.linux.udp.datagrams" ["{packet}/s"] Protocol ("network.io.direction") "Datagrams.";
     UDP_ERRORS = "system.linux.udp.errors" ["{packet}/s"] Protocol ("udp.error") "Datagrams lost, by reason.";
     IP_PACKETS = "system.linux.ip.packets" ["{packet}/s"] Protocol ("network.io.direction") "IPv4 packets.";
     IP_DISCARDS = "system.linux.ip.discards" ["{packet}/s"] Protocol ("network.io.direction") "IPv4 packets discarded without an error.";
     IP_NO_ROUTES = "system.linux.ip.no_routes" ["{packet}/s"] Protocol () "IPv4 packets without a route.";
+    IP_EVENTS = "system.linux.ip.events" ["{packet}/s"] Protocol ("ip.event") "Rarer fates of IPv4 packets, by their name in /proc/net/snmp.";
+    IP_BYTES = "system.linux.ip.io" ["By/s"] Protocol ("network.io.direction") "IPv4 bytes.";
     ICMP_MESSAGES = "system.linux.icmp.messages" ["{message}/s"] Protocol ("network.io.direction") "ICMP messages.";
     ICMP_UNREACHABLE = "system.linux.icmp.unreachable" ["{message}/s"] Protocol ("network.io.direction") "ICMP messages that say a destination cannot be reached.";
 

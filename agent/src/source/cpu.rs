@@ -16,10 +16,16 @@
 use tacit_wire::semconv as sc;
 
 use super::keyed::{Keyed, Wanted, counter, gauge, lines, number, words};
-use super::{ParseError, ProcFile, Root, Sample, Sampled, Slot, Source, SourceError};
+use super::{ParseError, ProcFile, Rate, Root, Sample, Sampled, Slot, Source, SourceError, Width};
 
 /// Modes in the order of the file; guest time is part of user time and left out.
 const MODES: [&str; 8] = ["user", "nice", "system", "idle", "iowait", "interrupt", "softirq", "steal"];
+/// Modes that are also kept of each core, on machines of up to [`CORES_IN_DETAIL`] of them.
+const CORE_MODES: [usize; 4] = [0, 2, IOWAIT, 6];
+const CORES_IN_DETAIL: u64 = 16;
+/// Kinds of soft interrupts, in the order of the file.
+const SOFTIRQS: [&str; 10] =
+    ["hi", "timer", "net_tx", "net_rx", "block", "irq_poll", "tasklet", "sched", "hrtimer", "rcu"];
 const IDLE: usize = 3;
 const IOWAIT: usize = 4;
 
@@ -47,12 +53,14 @@ struct State {
     slots: Option<([Slot; 8], Slot)>,
     /// By number of the logical processor.
     cores: Vec<Core>,
+    softirqs: [(Option<Slot>, Rate); 10],
 }
 
 #[derive(Debug, Default)]
 struct Core {
     last: Option<Times>,
     slot: Option<Slot>,
+    modes: Option<[Slot; 4]>,
     seen: bool,
 }
 
@@ -60,7 +68,13 @@ impl Cpu {
     /// Reads below `root`.
     #[must_use]
     pub fn new(root: &Root) -> Self {
-        let state = State { counts: Keyed::new(COUNTS), total: None, slots: None, cores: Vec::new() };
+        let state = State {
+            counts: Keyed::new(COUNTS),
+            total: None,
+            slots: None,
+            cores: Vec::new(),
+            softirqs: Default::default(),
+        };
         Self { file: ProcFile::new(root.join("proc/stat"), 16 * 1024), state }
     }
 }
@@ -91,6 +105,9 @@ impl State {
                 self.core(core, times(at, line)?, out);
             } else if let Some(value) = words.next().and_then(number) {
                 self.counts.take(key, value, &mut hint, out);
+                if key == b"softirq" {
+                    self.soft_interrupts(words, out);
+                }
             }
         }
         self.retire_gone(out);
@@ -125,8 +142,30 @@ impl State {
             let label = number.to_string();
             out.table.register(&sc::CPU_CORE_BUSY, &[("cpu.logical_number", &label)])
         });
+        if (number as u64) < CORES_IN_DETAIL && core.modes.is_none() {
+            let label = number.to_string();
+            let register = |mode: usize| {
+                let attributes = [("cpu.logical_number", label.as_str()), ("cpu.mode", MODES[mode])];
+                out.table.register(&sc::CPU_CORE_UTILIZATION, &attributes)
+            };
+            core.modes = Some(CORE_MODES.map(register));
+        }
         if let Some(shares) = core.last.replace(now).and_then(|before| shares(&before, &now)) {
             out.set(slot, 1.0 - shares[IDLE] - shares[IOWAIT]);
+            for (slot, mode) in core.modes.into_iter().flatten().zip(CORE_MODES) {
+                out.set(slot, shares[mode]);
+            }
+        }
+    }
+
+    /// The counts of soft interrupts by kind that follow their sum.
+    fn soft_interrupts<'a>(&mut self, counts: impl Iterator<Item = &'a [u8]>, out: &mut Sample<'_>) {
+        for ((kind, (slot, rate)), count) in SOFTIRQS.iter().zip(&mut self.softirqs).zip(counts) {
+            let Some(count) = number(count) else { return };
+            let slot = *slot.get_or_insert_with(|| {
+                out.table.register(&sc::SOFT_INTERRUPTS_BY_KIND, &[("system.linux.softirq", kind)])
+            });
+            out.set(slot, rate.per_second(count, out.at, Width::Bits64));
         }
     }
 
@@ -137,6 +176,7 @@ impl State {
                 && let Some(slot) = core.slot.take()
             {
                 out.table.retire(slot);
+                core.modes.take().into_iter().flatten().for_each(|slot| out.table.retire(slot));
                 core.last = None;
             }
         }

@@ -13,8 +13,11 @@ use tacit_wire::semconv as sc;
 use super::keyed::{lines, number, words};
 use super::{ParseError, ProcFile, Rate, Root, Sample, Sampled, Slot, Source, SourceError, Width};
 
-/// Columns that are kept: bytes, packets, errors and drops, received and sent.
-const COLUMNS: [usize; 8] = [0, 1, 2, 3, 8, 9, 10, 11];
+/// Columns that are kept: bytes, packets, errors and drops, received and sent; multicast; and kinds of faults.
+const COLUMNS: [usize; KEPT] = [0, 1, 2, 3, 8, 9, 10, 11, 7, 4, 5, 12, 13, 14];
+const KEPT: usize = 14;
+/// Names of the last five.
+const FAULTS: [&str; 5] = ["receive_fifo", "frame", "transmit_fifo", "collision", "carrier"];
 
 /// The source of family `network`.
 #[derive(Debug)]
@@ -33,8 +36,8 @@ struct State {
 struct Interface {
     name: Box<[u8]>,
     /// `None` for an ignored interface.
-    slots: Option<[Slot; 8]>,
-    rates: [Rate; 8],
+    slots: Option<[Slot; KEPT]>,
+    rates: [Rate; KEPT],
     seen: bool,
 }
 
@@ -90,20 +93,25 @@ impl State {
     }
 }
 
-fn register(name: &str, out: &mut Sample<'_>) -> [Slot; 8] {
-    let mut slots = [Slot::NONE; 8];
-    for (half, direction) in slots.chunks_mut(4).zip(["receive", "transmit"]) {
+fn register(name: &str, out: &mut Sample<'_>) -> [Slot; KEPT] {
+    let mut slots = [Slot::NONE; KEPT];
+    for (half, direction) in slots[..8].chunks_mut(4).zip(["receive", "transmit"]) {
         let metrics = [sc::NETWORK_IO, sc::NETWORK_PACKETS, sc::NETWORK_ERRORS, sc::NETWORK_DROPPED];
         for (slot, metric) in half.iter_mut().zip(metrics) {
             *slot =
                 out.table.register(&metric, &[("network.interface.name", name), ("network.io.direction", direction)]);
         }
     }
+    let interface = ("network.interface.name", name);
+    slots[8] = out.table.register(&sc::NETWORK_MULTICAST, &[interface]);
+    for (slot, fault) in slots[9..].iter_mut().zip(FAULTS) {
+        *slot = out.table.register(&sc::NETWORK_FAULTS, &[interface, ("network.fault", fault)]);
+    }
     slots
 }
 
 /// Name and the kept columns. The name may touch its first number (`eth0:430`).
-fn parse(at: usize, line: &[u8]) -> Result<(&[u8], [u64; 8]), ParseError> {
+fn parse(at: usize, line: &[u8]) -> Result<(&[u8], [u64; KEPT]), ParseError> {
     let wrong = || ParseError::new(at, "\"name:\" and sixteen numbers", line);
     let colon = line.iter().position(|b| *b == b':').ok_or_else(wrong)?;
     let (name, rest) = line.split_at(colon);
@@ -122,7 +130,10 @@ mod tests {
     #[test]
     fn reads_the_kernels_form() {
         let line = b"  eth0:430382364   17343    1    2    0     0          0         0  1281004   11037    3    4    0     0       0          0";
-        assert_eq!(parse(3, line), Ok((&b"eth0"[..], [430_382_364, 17_343, 1, 2, 1_281_004, 11_037, 3, 4])));
+        assert_eq!(
+            parse(3, line),
+            Ok((&b"eth0"[..], [430_382_364, 17_343, 1, 2, 1_281_004, 11_037, 3, 4, 0, 0, 0, 0, 0, 0]))
+        );
         assert!(parse(3, b"eth0 1 2").is_err());
         assert!(parse(3, b"eth0: 1 2").is_err());
     }

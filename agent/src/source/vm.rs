@@ -28,6 +28,20 @@ const COUNTS: &[Wanted] = &[
     counter("oom_kill", sc::VM_OOM_KILLS, &[], 1.0),
     counter("compact_stall", sc::VM_COMPACTION_STALLS, &[], 1.0),
     counter("thp_fault_fallback", sc::VM_THP_FALLBACKS, &[], 1.0),
+    counter("pgrotated", sc::VM_EVENTS, &["pgrotated"], 1.0),
+    counter("pginodesteal", sc::VM_EVENTS, &["pginodesteal"], 1.0),
+    counter("slabs_scanned", sc::VM_EVENTS, &["slabs_scanned"], 1.0),
+    counter("kswapd_inodesteal", sc::VM_EVENTS, &["kswapd_inodesteal"], 1.0),
+    counter("pageoutrun", sc::VM_EVENTS, &["pageoutrun"], 1.0),
+    counter("pgmigrate_success", sc::VM_EVENTS, &["pgmigrate_success"], 1.0),
+    counter("pgmigrate_fail", sc::VM_EVENTS, &["pgmigrate_fail"], 1.0),
+    counter("compact_fail", sc::VM_EVENTS, &["compact_fail"], 1.0),
+    counter("compact_success", sc::VM_EVENTS, &["compact_success"], 1.0),
+    counter("thp_fault_alloc", sc::VM_EVENTS, &["thp_fault_alloc"], 1.0),
+    counter("thp_collapse_alloc", sc::VM_EVENTS, &["thp_collapse_alloc"], 1.0),
+    counter("thp_split_page", sc::VM_EVENTS, &["thp_split_page"], 1.0),
+    counter("workingset_activate_file", sc::VM_EVENTS, &["workingset_activate_file"], 1.0),
+    counter("unevictable_pgs_culled", sc::VM_EVENTS, &["unevictable_pgs_culled"], 1.0),
 ];
 
 /// The source of family `vm`.

@@ -51,11 +51,11 @@ fn what_comes_back_within_ten_minutes_is_the_same_event() {
     assert_eq!((again.transition, again.reopened, again.event), (Some(Transition::Update), true, 1));
 }
 
-#[test]
-fn a_lasting_level_becomes_normal_after_an_hour_and_the_event_closes_by_itself() {
+/// A level that lasts becomes normal by itself: learning pauses for as long as was learned before, an hour at most.
+fn a_lasting_level_becomes_normal(learned: u64, paused: std::ops::Range<u64>) {
     let mut node = Node::new(40, 1000, 7);
     let mut d = detector(40, 1000, 1.0);
-    quiet(&mut node, &mut d, 600);
+    quiet(&mut node, &mut d, learned as usize);
     found_after(&mut node, &mut d, 20).expect("found");
     let (mut persisting, mut closed) = (None, None);
     for second in 0..4200 {
@@ -68,10 +68,20 @@ fn a_lasting_level_becomes_normal_after_an_hour_and_the_event_closes_by_itself()
             break;
         }
     }
-    assert!(persisting.is_some_and(|s| (3590..3610).contains(&s)), "persisting at {persisting:?}");
+    assert!(persisting.is_some_and(|s| paused.contains(&s)), "persisting at {persisting:?}");
     assert!(closed.is_some(), "still open ten minutes after learning went on");
     let opened = (0..600).filter(|_| step(&mut node, &mut d, gross).transition == Some(Transition::Open)).count();
     assert_eq!(opened, 0, "the new level is normal now");
+}
+
+#[test]
+fn on_a_young_node_a_lasting_level_becomes_normal_soon() {
+    a_lasting_level_becomes_normal(600, 590..625);
+}
+
+#[test]
+fn a_lasting_level_becomes_normal_after_an_hour_and_the_event_closes_by_itself() {
+    a_lasting_level_becomes_normal(4000, 3590..3610);
 }
 
 #[test]
