@@ -1,52 +1,15 @@
 //! In steady state no source allocates on the sampling thread. Runs alone (`harness = false`): a test runner allocates
 //! beside it.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod counting;
+
 use std::hint::black_box;
 use std::time::Duration;
 
+use counting::allocations;
 use tacit_agent::clock::Tick;
 use tacit_agent::config::Config;
 use tacit_agent::source::{Root, Sample, Sampled, SeriesTable, Source, registry};
-
-thread_local! {
-    static COUNT: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[expect(unsafe_code, reason = "an allocator is unsafe by nature; this one only counts and forwards")]
-// SAFETY: every call is forwarded unchanged to the system's allocator, which keeps the contract.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // A thread that is ending has no counter any more; its allocations are nobody's.
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc` above, which is the system's.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let _ = COUNT.try_with(|count| count.set(count.get() + 1));
-        // SAFETY: as for `dealloc`; the caller keeps the rest of the contract.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// Allocations of this thread in `work`.
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = COUNT.with(Cell::get);
-    work();
-    COUNT.with(Cell::get) - before
-}
 
 const SERIES: usize = 1024;
 const TICKS: u64 = 20;
@@ -54,14 +17,10 @@ const TICKS: u64 = 20;
 const BATCHES: usize = 8;
 
 fn main() {
-    // What nextest asks of a test with its own `main`.
-    if std::env::args().any(|a| a == "--list") {
-        if std::env::args().all(|a| a != "--ignored") {
-            println!("sources_allocate_nothing: test");
-        }
+    if counting::only_listed("sources_allocate_nothing") {
         return;
     }
-    assert_eq!(allocations(|| drop(black_box(Box::new(1_u64)))), 1, "the counting allocator is not installed");
+    counting::check();
 
     let mut sources = registry::all(&Root::live(), &Config::default());
     sources.refreshers.iter().for_each(|refresh| refresh(Duration::from_secs(30)));
