@@ -5,7 +5,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use mqtt5::QoS;
@@ -131,13 +131,15 @@ impl Embedded {
         let broker = MqttBroker::with_config(config).await.map_err(|e| listen(e.to_string()))?;
         let mut broker = broker.with_auth_provider(Arc::new(Rules));
         let address = broker.local_addr().ok_or_else(|| listen("no address was bound".into()))?;
-        let _ = router.set(broker.router());
-        let (shutdown, routes) = (broker.shutdown_handle(), broker.router());
+        let _ = router.set(Arc::downgrade(&broker.router()));
+        let (shutdown, routes, mut ready) = (broker.shutdown_handle(), broker.router(), broker.ready_receiver());
         let serve = tokio::spawn(async move {
             if let Err(e) = broker.run().await {
                 tracing::error!(error = %e, "The broker ended.");
             }
         });
+        // Before this it would not hear that it shall stop. An error means that it ended, which is logged above.
+        let _ = ready.wait_for(|ready| *ready).await;
         let down = line.take_queue().map(|queue| tokio::spawn(send_down(queue, Arc::clone(&routes))));
         for site in sites {
             sites_known.announce(site);
@@ -164,7 +166,11 @@ impl Embedded {
         if tokio::time::timeout(Duration::from_secs(5), serve).await.is_err() {
             warn!("The broker did not end in time.");
         }
-        self.tasks.iter().for_each(JoinHandle::abort);
+        for task in self.tasks {
+            task.abort();
+            // It holds the broker's folder until it is gone, and the next collector may start at once.
+            let _ = task.await;
+        }
     }
 }
 
@@ -206,7 +212,8 @@ impl Sites {
 /// The hooks.
 struct Handler {
     ingest: Arc<Ingest>,
-    router: Arc<OnceLock<Arc<MessageRouter>>>,
+    /// Weak, for the router has the handler: it would keep the broker and its folder for ever.
+    router: Arc<OnceLock<Weak<MessageRouter>>>,
     sites: Arc<Sites>,
 }
 
@@ -235,7 +242,7 @@ impl BrokerEventHandler for Handler {
             let (ingest, router) = (Arc::clone(&self.ingest), Arc::clone(&self.router));
             tokio::spawn(async move {
                 tokio::time::sleep(COME_BACK).await;
-                if let Some(router) = router.get()
+                if let Some(router) = router.get().and_then(Weak::upgrade)
                     && !router.is_connected(node.as_str()).await
                 {
                     ingest.gone(&node, None, None).await;

@@ -1,0 +1,106 @@
+//! Messages as a node sends them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tacit_wire::codec::{Encoding, Message, encode};
+use tacit_wire::message::{Birth, Clock, Death, Event, EventKind, Head, NodeIdentity, Phase, Profile, Row, Summary};
+use tacit_wire::{BootId, Digest, EventId, Num, Seq, SeriesDef, SeriesId, StreamId};
+
+pub const SITE: &str = "lab";
+
+/// The topic of what `node` says.
+pub fn topic(node: &str, what: &str) -> String {
+    format!("tacit/1/{SITE}/u/{node}/{what}")
+}
+
+pub fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is after 1970");
+    i64::try_from(since.as_millis()).expect("it fits")
+}
+
+pub fn bytes(message: &impl Message) -> Vec<u8> {
+    encode(message, Encoding::Cbor).expect("the message is within its bounds")
+}
+
+pub fn birth(node: &str, connection: u64) -> Birth {
+    Birth {
+        node: node.parse().unwrap(),
+        boot: BootId([3; 16]),
+        connection,
+        agent: "0.1.0".into(),
+        clock: Clock { wall_ms: now_ms(), mono_ms: 60_000, synchronised: Some(true) },
+        identity: NodeIdentity { hostname: node.into(), cores: 2, ..NodeIdentity::default() },
+        addresses: Vec::new(),
+        listeners: Vec::new(),
+        epoch: 1,
+        series: 1,
+        dictionary: Digest::of(b"dictionary"),
+        models: Vec::new(),
+        config: Digest::of(b"config"),
+        capabilities: Vec::new(),
+        outbox: Vec::new(),
+        absent: Vec::new(),
+        profile: Profile::Lean,
+        interval_ms: 1000,
+    }
+}
+
+pub fn death(node: &str, connection: u64, reason: Option<&str>) -> Death {
+    Death { node: node.parse().unwrap(), boot: BootId([3; 16]), connection, reason: reason.map(str::to_owned) }
+}
+
+/// The streams of these tests begin at 1 and give nothing up, so that only what is stored moves their acknowledgement.
+pub fn head(node: &str, stream: u8, seq: u64) -> Head {
+    Head {
+        node: node.parse().unwrap(),
+        boot: BootId([3; 16]),
+        stream: StreamId([stream; 8]),
+        seq: Seq(seq),
+        oldest: Seq(1),
+        wall_ms: now_ms(),
+        mono_ms: 61_000,
+    }
+}
+
+pub fn event(node: &str, seq: u64, id: u8, phase: Phase) -> Event {
+    Event {
+        head: head(node, 1, seq),
+        event: EventId([id; 8]),
+        kind: EventKind::Anomaly,
+        phase,
+        onset_ms: now_ms(),
+        onset_mono_ms: 61_000,
+        end_ms: None,
+        severity: Num(0.8),
+        score: Num(1.0),
+        rule: None,
+        text: "disk reads are slow".into(),
+        evidence: Vec::new(),
+        processes: Vec::new(),
+        context: Vec::new(),
+        recording: None,
+        model: None,
+        stage: None,
+        persisting: false,
+        injected: false,
+    }
+}
+
+/// A minute whose number and only value are the message's number.
+pub fn summary(node: &str, seq: u64) -> Summary {
+    let series =
+        SeriesDef { id: SeriesId(1), name: "system.cpu.utilization".into(), attributes: Vec::new(), unit: "1".into() };
+    Summary {
+        head: head(node, 2, seq),
+        epoch: 1,
+        start_ms: i64::try_from(seq).expect("a small number") * 60_000,
+        step_s: 60,
+        steps: 1,
+        series: vec![series],
+        rows: vec![Row { id: SeriesId(1), mean: vec![Num(seq as f32)], min: None, max: None }],
+        bins: Vec::new(),
+        lost_samples: 0,
+        alarm: Vec::new(),
+        left_out: 0,
+    }
+}
