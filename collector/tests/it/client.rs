@@ -75,7 +75,7 @@ impl Client {
     pub async fn subscribe(&self, filter: &str) -> SubscribeReasonCode {
         let notice = self.client.subscribe_tracked(filter.to_owned(), QoS::AtLeastOnce).await.expect("connected");
         let answer = tokio::time::timeout(PATIENCE, notice.wait_async()).await.expect("an answer in time");
-        answer.expect("a SUBACK").return_codes[0].clone()
+        answer.expect("a SUBACK").return_codes[0]
     }
 
     /// The next message, within `wait`.

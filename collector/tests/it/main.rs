@@ -1,5 +1,8 @@
 //! The collector from outside: through its sockets, its binary and its store.
 
+// What clippy allows in a test it does not allow in the helpers around it.
+#![allow(clippy::unwrap_used)]
+
 mod client;
 mod ingest;
 mod kills;
