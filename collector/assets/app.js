@@ -27,6 +27,8 @@ function bytes(v, unit) {
 }
 const shown = (v, unit) => (v === null || v === undefined ? "–" : (SCALES[unit] || ((x) => String(+x.toPrecision(3))))(v));
 
+const clock = (s) => new Date(s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
 // One series, its usual band and the onset.
 function chart(box, spec) {
   box.replaceChildren();
@@ -59,11 +61,12 @@ function chart(box, spec) {
     plugins: [marks],
     scales: { y: { range: (u, lo, hi) => {
       const values = [lo, hi, spec.low, spec.high].filter((v) => Number.isFinite(v));
+      if (!values.length) return [0, 1];
       const [a, b] = [Math.min(...values), Math.max(...values)];
       const room = (b - a || Math.abs(b) || 1) * 0.08;
       return [a >= 0 ? Math.max(0, a - room) : a - room, b + room];
     } } },
-    axes: [{ ...axis, size: 26 }, { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => shown(v, spec.unit)) }],
+    axes: [{ ...axis, size: 28, values: (u, ticks) => ticks.map(clock) }, { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => shown(v, spec.unit)) }],
     series: [{}, { stroke: trace, width: 1.5, points: { show: false }, spanGaps: false }],
   }, [spec.x, spec.y], box);
 }

@@ -133,7 +133,7 @@ fn page(detail: &IncidentDetail) -> One {
         can_resolve: open,
         labels: LABELS,
         reason: worst.map_or_else(String::new, |r| rule_words(&r.event)),
-        evidence: worst.map_or_else(Vec::new, |r| r.event.evidence.iter().map(evidence).collect()),
+        evidence: worst.map_or_else(Vec::new, |r| evidence_rows(&r.event.evidence)),
         charts: worst.map_or_else(Vec::new, |r| charts(&r.event)),
         processes: worst.map_or_else(Vec::new, |r| r.event.processes.iter().map(process).collect()),
         timeline: timeline(detail),
@@ -154,7 +154,13 @@ fn rule_words(event: &Event) -> String {
     }
 }
 
-fn evidence(e: &Evidence) -> EvidenceRow {
+/// Bars are drawn against the largest share: with hundreds of series even that is a few percent.
+fn evidence_rows(list: &[Evidence]) -> Vec<EvidenceRow> {
+    let largest = list.iter().filter_map(|e| e.share.get()).fold(f32::MIN_POSITIVE, f32::max);
+    list.iter().map(|e| evidence(e, largest)).collect()
+}
+
+fn evidence(e: &Evidence, largest: f32) -> EvidenceRow {
     EvidenceRow {
         words: words::name(&e.name, &e.attributes),
         name: e.label(),
@@ -169,7 +175,7 @@ fn evidence(e: &Evidence) -> EvidenceRow {
             (None, Some(high)) => format!("below {}", words::value(high, &e.unit)),
             _ => "–".into(),
         },
-        share: e.share.get().unwrap_or(0.0).clamp(0.0, 1.0),
+        share: (e.share.get().unwrap_or(0.0) / largest).clamp(0.0, 1.0),
         percent: e.share.get().map_or("–".into(), |s| format!("{:.0} %", s * 100.0)),
     }
 }
