@@ -1,9 +1,10 @@
 //! Errors in words.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::store::StoreError;
 
@@ -13,18 +14,36 @@ pub struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
-    hint: Option<&'static str>,
+    hint: &'static str,
+}
+
+/// The body of every answer that is an error.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Problem {
+    error: Words,
+}
+
+/// What is wrong, and what to do.
+#[derive(Debug, Serialize, ToSchema)]
+struct Words {
+    /// One word for programs; it stays what it is.
+    code: &'static str,
+    /// What is wrong, for people.
+    message: String,
+    /// What to do about it.
+    hint: &'static str,
 }
 
 impl ApiError {
     /// The request itself is wrong.
     pub fn bad(message: impl Into<String>, hint: &'static str) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, code: "bad-request", message: message.into(), hint: Some(hint) }
+        Self { status: StatusCode::BAD_REQUEST, code: "bad-request", message: message.into(), hint }
     }
 
     /// The thing is not there.
-    pub fn missing(what: impl std::fmt::Display) -> Self {
-        Self { status: StatusCode::NOT_FOUND, code: "not-found", message: format!("{what} does not exist"), hint: None }
+    pub fn missing(what: impl std::fmt::Display, hint: &'static str) -> Self {
+        let message = format!("{what} does not exist");
+        Self { status: StatusCode::NOT_FOUND, code: "not-found", message, hint }
     }
 
     /// The node did not answer.
@@ -33,7 +52,7 @@ impl ApiError {
             status: StatusCode::GATEWAY_TIMEOUT,
             code: "no-answer",
             message: format!("{node} did not answer in time"),
-            hint: Some("is it online?"),
+            hint: "is it online?",
         }
     }
 
@@ -43,12 +62,22 @@ impl ApiError {
             status: StatusCode::SERVICE_UNAVAILABLE,
             code: "busy",
             message: "too many requests to nodes are open".into(),
-            hint: Some("try again in a moment"),
+            hint: "try again in a moment",
+        }
+    }
+
+    /// The collector ends before the answer is there.
+    pub fn stopping() -> Self {
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "stopping",
+            message: "the collector is stopping".into(),
+            hint: "try again when it runs",
         }
     }
 
     pub(super) fn forbidden(message: &str, hint: &'static str) -> Self {
-        Self { status: StatusCode::FORBIDDEN, code: "forbidden", message: message.into(), hint: Some(hint) }
+        Self { status: StatusCode::FORBIDDEN, code: "forbidden", message: message.into(), hint }
     }
 
     pub(super) fn unsupported() -> Self {
@@ -56,7 +85,16 @@ impl ApiError {
             status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
             code: "not-json",
             message: "the body must be JSON".into(),
-            hint: Some("send it with content-type: application/json"),
+            hint: "send it with content-type: application/json",
+        }
+    }
+
+    pub(super) fn too_large(limit: usize) -> Self {
+        Self {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            code: "too-large",
+            message: format!("the body is larger than {limit} bytes"),
+            hint: "say it shorter",
         }
     }
 
@@ -75,34 +113,41 @@ impl ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        let (status, code) = match &error {
-            StoreError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found"),
-            StoreError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+        let (status, code, hint) = match &error {
+            StoreError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "it may have been forgotten meanwhile"),
+            StoreError::Conflict(_) => (StatusCode::CONFLICT, "conflict", "look at its state again"),
             StoreError::Database(_) | StoreError::TooNew { .. } => {
                 tracing::error!(%error, "A request failed.");
-                (StatusCode::INTERNAL_SERVER_ERROR, "store")
+                (StatusCode::INTERNAL_SERVER_ERROR, "store", "the collector's log says more")
             }
         };
-        Self { status, code, message: error.to_string(), hint: None }
+        Self { status, code, message: error.to_string(), hint }
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let mut error = json!({ "code": self.code, "message": self.message });
-        if let Some(hint) = self.hint {
-            error["hint"] = hint.into();
-        }
-        (self.status, Json(json!({ "error": error }))).into_response()
+        let error = Words { code: self.code, message: self.message, hint: self.hint };
+        (self.status, Json(Problem { error })).into_response()
     }
 }
 
-/// For paths below `/api/v1` that are none.
+/// For paths below `/api` that are none.
 pub async fn no_such_resource() -> ApiError {
     ApiError {
         status: StatusCode::NOT_FOUND,
         code: "not-found",
         message: "there is no such resource".into(),
-        hint: Some("/api/v1/openapi.json lists them"),
+        hint: "/api/v1/openapi.json lists them",
+    }
+}
+
+/// For methods that a path does not take; which it takes is in the header `allow`.
+pub async fn no_such_method(method: Method) -> ApiError {
+    ApiError {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        code: "method-not-allowed",
+        message: format!("{method} is not possible here"),
+        hint: "the header allow says what is",
     }
 }

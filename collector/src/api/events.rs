@@ -1,12 +1,13 @@
 //! Events.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tacit_wire::{EventId, NodeId};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiError, ApiState};
+use super::extract::{Path, Query};
+use super::{ApiError, ApiState, Problem};
 use crate::store::{EventQuery, EventRecord};
 
 /// Most rows of one answer.
@@ -14,6 +15,7 @@ pub const LIMIT_MAX: usize = 1000;
 
 /// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Only of this node.
     node: Option<String>,
@@ -50,7 +52,8 @@ pub fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
 }
 
 /// Events, newest first.
-#[utoipa::path(get, path = "/api/v1/events", params(Filter), responses((status = 200, body = Events), (status = 400)))]
+#[utoipa::path(get, path = "/api/v1/events", params(Filter),
+    responses((status = 200, body = Events), (status = 400, body = Problem)))]
 pub async fn list(State(state): State<ApiState>, Query(filter): Query<Filter>) -> Result<Json<Events>, ApiError> {
     let node = filter.node.as_deref().map(node_id).transpose()?;
     let query = EventQuery { node, since_ms: filter.since_ms, incident: None, limit: Some(limit(filter.limit)?) };
@@ -59,7 +62,7 @@ pub async fn list(State(state): State<ApiState>, Query(filter): Query<Filter>) -
 
 /// One event.
 #[utoipa::path(get, path = "/api/v1/events/{node}/{event}", params(("node" = String, Path), ("event" = String, Path)),
-    responses((status = 200, body = EventRecord), (status = 404)))]
+    responses((status = 200, body = EventRecord), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn one(
     State(state): State<ApiState>,
     Path((node, event)): Path<(String, String)>,
@@ -69,5 +72,7 @@ pub async fn one(
         .parse()
         .map_err(|e: tacit_wire::id::IdError| ApiError::bad(e.to_string(), "/api/v1/events lists the events"))?;
     let found = state.store.event(&node, id).await?;
-    found.map(Json).ok_or_else(|| ApiError::missing(format!("event {event} of {node}")))
+    found
+        .map(Json)
+        .ok_or_else(|| ApiError::missing(format!("event {event} of {node}"), "/api/v1/events lists the events"))
 }

@@ -15,26 +15,10 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
 
 /// Refuses strangers' names and cross-origin changes; adds security headers.
 pub async fn guard(State(state): State<ApiState>, request: Request, next: Next) -> Response {
-    let headers = request.headers();
-    if state.http.ip().is_loopback() && !host(headers).is_some_and(is_loopback_name) {
-        let error = ApiError::forbidden(
-            "this collector answers to loopback names only",
-            "use http://127.0.0.1 or http://localhost",
-        );
-        return error.into_response();
-    }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        if !same_origin(headers) {
-            let error =
-                ApiError::forbidden("the request comes from another origin", "use the console or the API itself");
-            return error.into_response();
-        }
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if !kind.starts_with("application/json") {
-            return ApiError::unsupported().into_response();
-        }
-    }
-    let mut response = next.run(request).await;
+    let mut response = match check(&state, &request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CSP),
@@ -46,6 +30,32 @@ pub async fn guard(State(state): State<ApiState>, request: Request, next: Next) 
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+fn check(state: &ApiState, request: &Request) -> Result<(), ApiError> {
+    let headers = request.headers();
+    if state.http.ip().is_loopback() && !host(headers).is_some_and(is_loopback_name) {
+        return Err(ApiError::forbidden(
+            "this collector answers to loopback names only",
+            "use http://127.0.0.1 or http://localhost",
+        ));
+    }
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(());
+    }
+    if !same_origin(headers) {
+        return Err(ApiError::forbidden("the request comes from another origin", "use the console or the API itself"));
+    }
+    // A page elsewhere can send a POST without asking first, but not one of JSON; other methods it cannot send at all.
+    if request.method() == Method::POST && !is_json(headers) {
+        return Err(ApiError::unsupported());
+    }
+    Ok(())
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {
@@ -68,7 +78,7 @@ fn same_origin(headers: &HeaderMap) -> bool {
     }
     match text("origin") {
         None => true,
-        Some(origin) => origin.split_once("://").map(|(_, o)| o) == host(headers),
+        Some(origin) => origin.split_once("://").is_some_and(|(_, o)| Some(o) == host(headers)),
     }
 }
 

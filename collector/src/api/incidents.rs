@@ -1,12 +1,13 @@
 //! Incidents, and what people do to them.
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::events::{limit, node_id};
-use super::{ApiError, ApiState};
+use super::extract::{Body, Path, Query};
+use super::{ApiError, ApiState, Problem};
 use crate::clock::now_ms;
 use crate::incident::actions::{Action, act};
 use crate::ingest::Live;
@@ -14,6 +15,7 @@ use crate::store::{Incident, IncidentDetail, IncidentId, IncidentQuery, Label};
 
 /// Which incidents.
 #[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// Only those not resolved (`true`) or only those resolved (`false`).
     open: Option<bool>,
@@ -33,7 +35,8 @@ pub struct Incidents {
 }
 
 /// Incidents, newest first.
-#[utoipa::path(get, path = "/api/v1/incidents", params(Filter), responses((status = 200, body = Incidents), (status = 400)))]
+#[utoipa::path(get, path = "/api/v1/incidents", params(Filter),
+    responses((status = 200, body = Incidents), (status = 400, body = Problem)))]
 pub async fn list(State(state): State<ApiState>, Query(filter): Query<Filter>) -> Result<Json<Incidents>, ApiError> {
     let node = filter.node.as_deref().map(node_id).transpose()?;
     let query = IncidentQuery { open: filter.open, node, since_ms: filter.since_ms, limit: Some(limit(filter.limit)?) };
@@ -45,12 +48,16 @@ pub async fn list(State(state): State<ApiState>, Query(filter): Query<Filter>) -
 /// # Errors
 /// When it is not there or the store cannot be asked.
 pub async fn read(state: &ApiState, id: IncidentId) -> Result<IncidentDetail, ApiError> {
-    state.store.incident(id).await?.ok_or_else(|| ApiError::missing(format!("incident {id}")))
+    state
+        .store
+        .incident(id)
+        .await?
+        .ok_or_else(|| ApiError::missing(format!("incident {id}"), "/api/v1/incidents lists them"))
 }
 
 /// One incident with its events and audit trail.
 #[utoipa::path(get, path = "/api/v1/incidents/{id}", params(("id" = i64, Path)),
-    responses((status = 200, body = IncidentDetail), (status = 404)))]
+    responses((status = 200, body = IncidentDetail), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<IncidentDetail>, ApiError> {
     read(&state, number(&id)?).await.map(Json)
 }
@@ -65,7 +72,10 @@ pub fn number(text: &str) -> Result<IncidentId, ApiError> {
     })
 }
 
-/// Who does it, and what is to be said.
+/// Longest text that a person can leave.
+const TEXT_MAX: usize = 2000;
+
+/// Who does it, and what is to be said: texts of at most 2000 bytes.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Act {
@@ -90,11 +100,10 @@ pub async fn perform(
     actor: Option<String>,
     note: Option<String>,
 ) -> Result<Incident, ApiError> {
-    let actor = actor.filter(|a| !a.trim().is_empty()).unwrap_or_else(|| "operator".into());
-    for text in std::iter::once(&actor).chain(&note) {
-        if text.len() > 2000 {
-            return Err(ApiError::bad("a text is longer than 2000 bytes", "say it shorter"));
-        }
+    let actor = said(actor).unwrap_or_else(|| "operator".into());
+    let assignee = if let Action::Assign(who) = action { who.as_ref() } else { None };
+    if [Some(&actor), note.as_ref(), assignee].into_iter().flatten().any(|text| text.len() > TEXT_MAX) {
+        return Err(ApiError::bad(format!("a text is longer than {TEXT_MAX} bytes"), "say it shorter"));
     }
     let incident = read(state, id).await?.incident;
     let change = act(&incident, action, &actor, note, now_ms())?;
@@ -104,14 +113,20 @@ pub async fn perform(
     Ok(saved)
 }
 
+/// A text that says something.
+fn said(text: Option<String>) -> Option<String> {
+    text.filter(|t| !t.trim().is_empty())
+}
+
 macro_rules! actions {
     ($($(#[$doc:meta])* $name:ident $path:literal |$act:ident| $action:expr;)+) => { $(
         $(#[$doc])*
         #[utoipa::path(post, path = $path, params(("id" = i64, Path)), request_body = Act,
-            responses((status = 200, body = Incident), (status = 400), (status = 404), (status = 409)))]
-        pub async fn $name(State(state): State<ApiState>, Path(id): Path<String>, Json($act): Json<Act>) -> Result<Json<Incident>, ApiError> {
+            responses((status = 200, body = Incident), (status = 400, body = Problem), (status = 404, body = Problem),
+                (status = 409, body = Problem), (status = 413, body = Problem), (status = 415, body = Problem)))]
+        pub async fn $name(State(state): State<ApiState>, Path(id): Path<String>, Body($act): Body<Act>) -> Result<Json<Incident>, ApiError> {
             let action = $action;
-            perform(&state, number(&id)?, &action, $act.actor, $act.note).await.map(Json)
+            perform(&state, number(&id)?, &action, $act.actor, said($act.note)).await.map(Json)
         }
     )+ };
 }
@@ -124,7 +139,7 @@ actions! {
     /// Say what it was.
     label "/api/v1/incidents/{id}/label" |act| Action::Label(act.label.ok_or_else(|| ApiError::bad("label is missing", "one of true, false-alarm, maintenance, duplicate, unsure"))?);
     /// Remark something.
-    comment "/api/v1/incidents/{id}/comment" |act| Action::Comment(act.note.clone().ok_or_else(|| ApiError::bad("note is missing", "put the remark into note"))?);
+    comment "/api/v1/incidents/{id}/comment" |act| Action::Comment(said(act.note.clone()).ok_or_else(|| ApiError::bad("note is missing", "put the remark into note"))?);
     /// Say who has it.
-    assign "/api/v1/incidents/{id}/assign" |act| Action::Assign(act.assignee.clone());
+    assign "/api/v1/incidents/{id}/assign" |act| Action::Assign(said(act.assignee.clone()));
 }

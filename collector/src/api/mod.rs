@@ -6,6 +6,7 @@
 
 mod error;
 mod events;
+mod extract;
 mod guard;
 mod incidents;
 mod live;
@@ -20,12 +21,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-pub use error::ApiError;
+pub use error::{ApiError, Problem};
+pub use extract::{Path, Query};
 pub use incidents::read as incident;
 pub use nodes::read as node;
 pub use openapi::ApiDoc;
@@ -56,7 +58,7 @@ pub struct ApiState {
     pub stop: CancellationToken,
 }
 
-/// All routes of `/api/v1`, relative to it; a test compares them with the OpenAPI description.
+/// All routes of `/api/v1`, relative to it; a test of `openapi` reads them here and compares them with the description.
 fn v1() -> Router<ApiState> {
     Router::new()
         .route("/status", get(status::status))
@@ -85,10 +87,12 @@ fn v1() -> Router<ApiState> {
 pub fn router(state: ApiState) -> Router {
     Router::new()
         .nest("/api/v1", v1())
+        .route("/api/{*rest}", any(error::no_such_resource))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
         .merge(console::pages())
+        .method_not_allowed_fallback(error::no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .layer(DefaultBodyLimit::max(BODY_MAX))
         .with_state(state)

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Sse;
 use axum::response::sse::Event;
 use futures_util::Stream;
@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use utoipa::ToSchema;
 
 use super::events::node_id;
+use super::extract::Path;
 use super::live::{event, sse};
-use super::{ApiError, ApiState};
+use super::{ApiError, ApiState, Problem};
 use crate::clock::now_ms;
 use crate::store::{NodeRecord, PointQuery, SeriesPoints};
 
@@ -25,6 +26,12 @@ use crate::store::{NodeRecord, PointQuery, SeriesPoints};
 const LEASE: Duration = Duration::from_secs(30);
 /// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// Most parts of a diagnosis; what a node says beyond them is not read.
+const PARTS_MAX: usize = 32;
+/// Most values of one answer: about 30 MB of JSON, or the usual six hours of 1388 series.
+const POINTS_MAX: i64 = 500_000;
+const MINUTE_MS: i64 = 60_000;
+const DAY_MS: i64 = 86_400_000;
 
 /// A list of nodes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -45,12 +52,16 @@ pub async fn list(State(state): State<ApiState>) -> Result<Json<Nodes>, ApiError
 /// When it is not there or the store cannot be asked.
 pub async fn read(state: &ApiState, node: &str) -> Result<NodeRecord, ApiError> {
     let id = node_id(node)?;
-    state.store.node(&id).await?.ok_or_else(|| ApiError::missing(format!("node {node}")))
+    state
+        .store
+        .node(&id)
+        .await?
+        .ok_or_else(|| ApiError::missing(format!("node {node}"), "/api/v1/nodes lists the nodes"))
 }
 
 /// One node.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}", params(("node" = String, Path)),
-    responses((status = 200, body = NodeRecord), (status = 404)))]
+    responses((status = 200, body = NodeRecord), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn one(State(state): State<ApiState>, Path(node): Path<String>) -> Result<Json<NodeRecord>, ApiError> {
     read(&state, &node).await.map(Json)
 }
@@ -65,7 +76,7 @@ pub struct Series {
 
 /// The series a node samples.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}/series", params(("node" = String, Path)),
-    responses((status = 200, body = Series), (status = 404)))]
+    responses((status = 200, body = Series), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn series(State(state): State<ApiState>, Path(node): Path<String>) -> Result<Json<Series>, ApiError> {
     let record = read(&state, &node).await?;
     Ok(Json(Series { series: state.store.dictionary(&record.node).await? }))
@@ -79,10 +90,10 @@ pub struct Points {
 }
 
 /// Minute values of a node's series. `series` (a label, repeatable) chooses; `from` and `to` are Unix milliseconds and by default
-/// the last six hours.
+/// the last six hours. One answer holds at most 500,000 minutes, counted over all series.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}/points",
     params(("node" = String, Path), ("series" = Option<Vec<String>>, Query), ("from" = Option<i64>, Query), ("to" = Option<i64>, Query)),
-    responses((status = 200, body = Points), (status = 400), (status = 404)))]
+    responses((status = 200, body = Points), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub async fn points(
     State(state): State<ApiState>,
     Path(node): Path<String>,
@@ -105,7 +116,35 @@ pub async fn points(
             _ => return Err(ApiError::bad(format!("there is no parameter {key:?}"), "allowed are series, from, to")),
         }
     }
-    Ok(Json(Points { series: state.store.points(asked).await? }))
+    check_size(&state, &asked, now).await?;
+    let labels = asked.series.clone();
+    let series = state.store.points(asked).await?;
+    if let Some(unknown) = labels.into_iter().find(|label| !series.iter().any(|s| s.series.label() == *label)) {
+        let what = format!("series {unknown:?} of {node}");
+        return Err(ApiError::missing(what, "/api/v1/nodes/{node}/series lists them; write name{key=value,…}"));
+    }
+    Ok(Json(Points { series }))
+}
+
+/// Refuses a time that ends before it begins, and one of more values than an answer should hold.
+async fn check_size(state: &ApiState, asked: &PointQuery, now_ms: i64) -> Result<(), ApiError> {
+    if asked.from_ms > asked.to_ms {
+        return Err(ApiError::bad("from is after to", "swap them"));
+    }
+    let series = match asked.series.len() {
+        0 => state.store.dictionary(&asked.node).await?.len(),
+        n => n,
+    };
+    // Nothing older is kept, and nothing newer is there.
+    let kept = now_ms - i64::from(state.retention.points_days) * DAY_MS..=now_ms + MINUTE_MS;
+    let within = |at: i64| at.clamp(*kept.start(), *kept.end());
+    let minutes = (within(asked.to_ms) - within(asked.from_ms)) / MINUTE_MS;
+    let values = minutes.saturating_mul(i64::try_from(series).unwrap_or(i64::MAX));
+    if values > POINTS_MAX {
+        let message = format!("that would be up to {values} values, more than the {POINTS_MAX} of one answer");
+        return Err(ApiError::bad(message, "choose series, or a shorter time with from and to"));
+    }
+    Ok(())
 }
 
 /// Keys and values of a query, decoded; a key may be there more than once.
@@ -137,14 +176,15 @@ pub struct Diagnosis {
 
 /// Asks the node how it is.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}/diagnose", params(("node" = String, Path)),
-    responses((status = 200, body = Diagnosis), (status = 404), (status = 504)))]
+    responses((status = 200, body = Diagnosis), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 503, body = Problem), (status = 504, body = Problem)))]
 pub async fn diagnose(State(state): State<ApiState>, Path(node): Path<String>) -> Result<Json<Diagnosis>, ApiError> {
     let record = read(&state, &node).await?;
     let commands = &state.ingest.commands;
     let mut asked =
         commands.ask(&record.site, &record.node, CommandKind::Diagnose, ANSWER).ok_or_else(ApiError::busy)?;
     let mut text = String::new();
-    loop {
+    for _ in 0..PARTS_MAX {
         let part = asked.part(ANSWER).await.ok_or_else(|| ApiError::no_answer(&record.node))?;
         match part.body {
             Some(ResultBody::Text { text: more }) => text.push_str(&more),
@@ -152,15 +192,17 @@ pub async fn diagnose(State(state): State<ApiState>, Path(node): Path<String>) -
             _ => {}
         }
         if part.last {
-            return Ok(Json(Diagnosis { text }));
+            break;
         }
     }
+    Ok(Json(Diagnosis { text }))
 }
 
 /// Full-rate samples as server-sent events, for as long as somebody looks: `frames` with `{epoch, start_ms, step_ms, ids,
 /// frames}`, `silent` when the node does not answer.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}/watch", params(("node" = String, Path)),
-    responses((status = 200, content_type = "text/event-stream"), (status = 404), (status = 503)))]
+    responses((status = 200, content_type = "text/event-stream"), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 503, body = Problem)))]
 pub async fn watch(
     State(state): State<ApiState>,
     Path(node): Path<String>,

@@ -8,7 +8,10 @@ use super::{events, incidents, live, metrics, nodes, status};
 /// Everything under `/api/v1`, and the endpoints for machines beside it.
 #[derive(Debug, OpenApi)]
 #[openapi(
-    info(title = "Tacit collector", description = "Nodes, events and incidents of a fleet."),
+    info(
+        title = "Tacit collector",
+        description = "Nodes, events and incidents of a fleet. Every request can be refused with 403 (a foreign host or origin) and 405 (a method that the path does not take)."
+    ),
     paths(
         status::status,
         status::quarantine,
@@ -40,4 +43,32 @@ pub struct ApiDoc;
 #[utoipa::path(get, path = "/api/v1/openapi.json", responses((status = 200)))]
 pub async fn json() -> Json<utoipa::openapi::OpenApi> {
     Json(ApiDoc::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_nothing_else() {
+        let source = include_str!("mod.rs");
+        let route = |line: &str| {
+            let (path, methods) = line.trim().strip_prefix(".route(\"")?.split_once("\", ")?;
+            // `any` is for paths that are none.
+            let method = methods.split_once('(').map(|(m, _)| m).filter(|m| *m != "any")?;
+            Some((path.to_owned(), method.to_owned()))
+        };
+        let (v1, beside) = source.split_once("pub fn router").expect("v1 stands before the whole");
+        let in_v1 = v1.lines().filter_map(route).map(|(path, method)| (format!("/api/v1{path}"), method));
+        let served: BTreeSet<_> = in_v1.chain(beside.lines().filter_map(route)).collect();
+
+        let document = serde_json::to_value(ApiDoc::openapi()).unwrap();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let described: BTreeSet<_> = paths
+            .flat_map(|(path, item)| item.as_object().unwrap().keys().map(|method| (path.clone(), method.clone())))
+            .collect();
+        assert_eq!(served, described);
+    }
 }

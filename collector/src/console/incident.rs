@@ -1,7 +1,7 @@
 //! Incidents: the list, and one of them: what is wrong, why we think so, since when, who, what changed.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
 use tacit_wire::message::{Direction, Event, EventKind, Evidence, ProcessNote};
@@ -10,7 +10,7 @@ use tacit_wire::words;
 
 use super::format::{self, Line, line, time};
 use super::{Page, render};
-use crate::api::ApiState;
+use crate::api::{ApiError, ApiState, Path, Query};
 use crate::store::{EventRecord, IncidentDetail, IncidentQuery, IncidentState};
 
 #[derive(Template)]
@@ -30,7 +30,8 @@ pub struct Which {
 }
 
 /// The list.
-pub async fn list(State(state): State<ApiState>, Query(which): Query<Which>) -> Page {
+pub async fn list(State(state): State<ApiState>, which: Result<Query<Which>, ApiError>) -> Page {
+    let Query(which) = which?;
     let query = IncidentQuery { open: (!which.all).then_some(true), limit: Some(200), ..IncidentQuery::default() };
     let rows = state.store.incidents(query).await?.iter().map(line).collect();
     render(&List { page: "incidents", live: "incident", all: which.all, rows })
@@ -102,8 +103,9 @@ struct Moment {
 }
 
 /// One incident.
-pub async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Page {
-    let id = id.parse().map_err(|_| crate::api::ApiError::missing(format!("incident {id}")))?;
+pub async fn one(State(state): State<ApiState>, id: Result<Path<String>, ApiError>) -> Page {
+    let Path(id) = id?;
+    let id = id.parse().map_err(|_| ApiError::missing(format!("incident {id:?}"), "/incidents lists them"))?;
     let detail = crate::api::incident(&state, id).await?;
     render(&page(&detail))
 }
@@ -186,7 +188,7 @@ fn charts(event: &Event) -> Vec<Chart> {
         let name = label(&row.name, &row.attributes);
         let known = event.evidence.iter().find(|e| e.label() == name);
         let x: Vec<f64> = (0..row.values.len())
-            .map(|n| (recording.start_ms + n as i64 * i64::from(recording.step_ms)) as f64 / 1000.0)
+            .map(|n| recording.start_ms.saturating_add(n as i64 * i64::from(recording.step_ms)) as f64 / 1000.0)
             .collect();
         let json = json!({
             "x": x,
@@ -226,11 +228,10 @@ fn timeline(detail: &IncidentDetail) -> Vec<Moment> {
         };
         list.push((record.onset_ms, what));
         if let (Some(end), true) = (e.end_ms, e.kind != EventKind::Context) {
-            // The node's clock, brought to ours as the onset was.
-            list.push((end - e.onset_ms + record.onset_ms, format!("ended: {}", e.text)));
+            list.push((here(record, end), format!("ended: {}", e.text)));
         }
         for c in &e.context {
-            list.push((c.at_ms - e.onset_ms + record.onset_ms, c.text.clone()));
+            list.push((here(record, c.at_ms), c.text.clone()));
         }
     }
     for entry in &detail.audit {
@@ -243,6 +244,11 @@ fn timeline(detail: &IncidentDetail) -> Vec<Moment> {
     list.sort();
     list.dedup();
     list.into_iter().map(|(at_ms, text)| Moment { when: time(at_ms), text }).collect()
+}
+
+/// A time by the node's clock, brought to ours as the onset was. Whatever the node says, this is a time.
+fn here(record: &EventRecord, at_ms: i64) -> i64 {
+    at_ms.saturating_sub(record.event.onset_ms).saturating_add(record.onset_ms)
 }
 
 fn model(event: &Event) -> String {

@@ -1,14 +1,14 @@
 //! Nodes: the list, and one of them.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde_json::json;
 use tacit_wire::series::label;
 use tacit_wire::{Attribute, words};
 
 use super::format::{Line, escape, line, percent, time};
 use super::{Fact, Page, render};
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiError, ApiState, Path};
 use crate::clock::now_ms;
 use crate::store::{IncidentQuery, NodeRecord, PointQuery, Presence};
 
@@ -102,7 +102,8 @@ const KEY: [Key; 6] = [
 ];
 
 /// One node.
-pub async fn one(State(state): State<ApiState>, Path(node): Path<String>) -> Page {
+pub async fn one(State(state): State<ApiState>, node: Result<Path<String>, ApiError>) -> Page {
+    let Path(node) = node?;
     let n = api::node(&state, &node).await?;
     let open =
         IncidentQuery { open: Some(true), node: Some(n.node.clone()), limit: Some(20), ..IncidentQuery::default() };

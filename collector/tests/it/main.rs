@@ -3,7 +3,12 @@
 // What clippy allows in a test it does not allow in the helpers around it.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod client;
+mod guard;
 mod ingest;
 mod kills;
 mod messages;
+mod metrics;
+mod schema;
+mod site;

@@ -3,7 +3,10 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tacit_wire::codec::{Encoding, Message, encode};
-use tacit_wire::message::{Birth, Clock, Death, Event, EventKind, Head, NodeIdentity, Phase, Profile, Row, Summary};
+use tacit_wire::message::{
+    Birth, Clock, ConfigState, Cost, Death, Event, EventKind, Head, NodeIdentity, Phase, Profile, Promise, Report,
+    ResultBody, ResultMessage, Row, Summary,
+};
 use tacit_wire::{BootId, Digest, EventId, Num, Seq, SeriesDef, SeriesId, StreamId};
 
 pub const SITE: &str = "lab";
@@ -103,4 +106,27 @@ pub fn summary(node: &str, seq: u64) -> Summary {
         alarm: Vec::new(),
         left_out: 0,
     }
+}
+
+pub fn report(node: &str, seq: u64) -> Report {
+    Report {
+        head: head(node, 3, seq),
+        config_version: 0,
+        config: Digest::of(b"config"),
+        config_state: ConfigState::Local,
+        models: Vec::new(),
+        cost: Cost { cpu: Num(0.001), pss: 6_000_000, ..Cost::default() },
+        sources: Vec::new(),
+        gaps: Vec::new(),
+        promise: Promise { promised_per_day: Num(0.1), days: Num(1.0), ..Promise::default() },
+        health: Vec::new(),
+        absent: Vec::new(),
+        series: 1,
+        uptime_s: 60,
+    }
+}
+
+/// A part of the answer to a command.
+pub fn result(node: &str, command: EventId, part: u32, last: bool, body: ResultBody) -> ResultMessage {
+    ResultMessage { node: node.parse().unwrap(), command, part, last, body: Some(body) }
 }

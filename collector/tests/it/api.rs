@@ -1,0 +1,297 @@
+//! `/api/v1`: good answers as they are described, bad requests with words that help.
+
+use serde_json::{Value, json};
+use tacit_wire::Num;
+use tacit_wire::message::{CommandKind, Phase, ResultBody};
+
+use crate::messages::{birth, event, now_ms, summary, topic};
+use crate::schema::Described;
+use crate::site::{Answer, Site, obey};
+
+const INCIDENT: &str = "/api/v1/incidents/1";
+
+fn answers(kind: &CommandKind) -> Vec<ResultBody> {
+    match kind {
+        CommandKind::Diagnose => ["all is ", "well\n"].map(|text| ResultBody::Text { text: text.into() }).to_vec(),
+        CommandKind::Watch { .. } => {
+            let frames = vec![vec![Num(0.5)]];
+            vec![ResultBody::Frames { epoch: 1, start_ms: now_ms(), step_ms: 1000, ids: Vec::new(), frames }]
+        }
+        _ => vec![ResultBody::Done],
+    }
+}
+
+#[tokio::test]
+async fn every_operation_answers_as_described() {
+    let (site, node) = Site::with_an_incident().await;
+    let garbage = node.publish(&topic("web-1", "event"), b"garbage".to_vec()).await;
+    assert!(garbage.is_some());
+    obey("web-1", node, answers).await;
+    let mut described = Described::of(&site).await;
+    let mut good = async |method: &str, path: &str, body: &str| {
+        let kind: &[_] = if method == "POST" { &[("content-type", "application/json")] } else { &[] };
+        let answer = site.ask(method, path, kind, body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        described.check(method, path, &answer);
+        if answer.header("content-type") == "application/json" { answer.json() } else { Value::Null }
+    };
+
+    let status = good("GET", "/api/v1/status", "").await;
+    assert_eq!((&status["quiet"], &status["totals"]["nodes_online"]), (&json!(false), &json!(1)));
+    let nodes = good("GET", "/api/v1/nodes", "").await;
+    let one = good("GET", "/api/v1/nodes/web-1", "").await;
+    assert_eq!(nodes["nodes"], json!([one]));
+    assert_eq!((&one["presence"], &one["open_incidents"]), (&json!("online"), &json!(1)));
+    assert_eq!((&one["birth"]["identity"]["hostname"], &one["report"]["uptime_s"]), (&json!("web-1"), &json!(60)));
+
+    let series = good("GET", "/api/v1/nodes/web-1/series", "").await;
+    let cpu = json!({ "id": 1, "name": "system.cpu.utilization", "unit": "1" });
+    assert_eq!(series["series"], json!([cpu]));
+    let points = good("GET", "/api/v1/nodes/web-1/points", "").await;
+    assert_eq!(points["series"][0]["points"][0]["mean"], json!(1.0));
+    let at = points["series"][0]["points"][0]["at_ms"].as_i64().expect("a time");
+    let chosen = format!("/api/v1/nodes/web-1/points?series=system.cpu.utilization&from={at}&to={}", at + 1);
+    assert_eq!(good("GET", &chosen, "").await, points);
+    let later = format!("/api/v1/nodes/web-1/points?from={}", at + 1);
+    assert_eq!(good("GET", &later, "").await["series"][0]["points"], json!([]));
+    // However long the time: one series is never too much.
+    let always = "/api/v1/nodes/web-1/points?from=-9223372036854775808&to=9223372036854775807";
+    assert_eq!(good("GET", always, "").await, points);
+    assert_eq!(good("GET", "/api/v1/nodes/web-1/diagnose", "").await["text"], "all is well\n");
+
+    let events = good("GET", "/api/v1/events?node=web-1&limit=1&since_ms=0", "").await;
+    let event = good("GET", "/api/v1/events/web-1/0909090909090909", "").await;
+    assert_eq!(events["events"], json!([event]));
+    assert_eq!((&event["event"]["text"], &event["incident"]), (&json!("disk reads are slow"), &json!(1)));
+    let bad = good("GET", "/api/v1/quarantine", "").await;
+    assert_eq!((&bad["quarantine"][0]["client"], &bad["quarantine"][0]["bytes"]), (&json!("web-1"), &json!(7)));
+
+    let incidents = good("GET", "/api/v1/incidents?open=true&node=web-1&limit=1&since_ms=0", "").await;
+    let incident = good("GET", INCIDENT, "").await;
+    assert_eq!((&incidents["incidents"], &incident["events"]), (&json!([incident["incident"]]), &json!([event])));
+    for (verb, body) in [
+        ("acknowledge", "{}"),
+        ("label", r#"{"label":"true"}"#),
+        ("comment", r#"{"note":"a new disk is ordered"}"#),
+        ("assign", r#"{"assignee":"bo"}"#),
+        ("resolve", "{}"),
+    ] {
+        good("POST", &format!("{INCIDENT}/{verb}"), body).await;
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"] {
+        good("GET", path, "").await;
+    }
+
+    let unanswered = described.unanswered();
+    let streams = ["/api/v1/live", "/api/v1/nodes/{node}/watch"].map(|path| (path.to_owned(), "get".to_owned()));
+    assert_eq!(unanswered, streams, "everything but streams, which do not end, was seen");
+    site.follow("/api/v1/live").await;
+    let (name, frames) = site.follow("/api/v1/nodes/web-1/watch").await.next().await.expect("frames");
+    assert_eq!((name.as_str(), &frames["frames"]), ("frames", &json!([[0.5]])));
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_question_is_told_what_is_wrong() {
+    let (site, _node) = Site::with_an_incident().await;
+    let mut described = Described::of(&site).await;
+    let wrong: &[(&str, u16, &str, &str)] = &[
+        ("/nodes/web-9", 404, "not-found", "node web-9 does not exist"),
+        ("/nodes/Web_1", 400, "bad-request", "\"Web_1\" is not valid: use 1 to 36 of a-z, 0-9 and '-'"),
+        ("/nodes/%ff", 400, "bad-request", "UTF-8"),
+        ("/nodes/web-9/series", 404, "not-found", "/api/v1/nodes lists"),
+        ("/nodes/web-9/points", 404, "not-found", "node web-9"),
+        ("/nodes/web-9/watch", 404, "not-found", "node web-9"),
+        ("/nodes/web-9/diagnose", 404, "not-found", "node web-9"),
+        ("/nodes/web-1/points?series=cpu", 404, "not-found", "series \"cpu\" of web-1 does not exist"),
+        ("/nodes/web-1/points?series=system.cpu.utilization&series=cpu", 404, "not-found", "series \"cpu\""),
+        ("/nodes/web-1/points?from=yesterday", 400, "bad-request", "write Unix milliseconds"),
+        ("/nodes/web-1/points?to=99999999999999999999", 400, "bad-request", "to is not a time"),
+        ("/nodes/web-1/points?from=2&to=1", 400, "bad-request", "from is after to"),
+        ("/nodes/web-1/points?cursor=1", 400, "bad-request", "allowed are series, from, to"),
+        ("/events?limit=0", 400, "bad-request", "allowed are 1 to 1000"),
+        ("/events?limit=1001", 400, "bad-request", "allowed are 1 to 1000"),
+        ("/events?limit=-1", 400, "bad-request", "limit: invalid digit"),
+        ("/events?limit=1&limit=2", 400, "bad-request", "duplicate field `limit`"),
+        ("/events?since_ms=today", 400, "bad-request", "since_ms: invalid digit"),
+        ("/events?node=Web_1", 400, "bad-request", "\"Web_1\" is not valid"),
+        ("/events?cursor=1", 400, "bad-request", "unknown field `cursor`, expected one of `node`"),
+        ("/events/web-1/9", 400, "bad-request", "expected 16 hexadecimal digits"),
+        ("/events/web-1/ffffffffffffffff", 404, "not-found", "event ffffffffffffffff of web-1"),
+        ("/events/web-9/0909090909090909", 404, "not-found", "of web-9"),
+        ("/incidents?limit=0", 400, "bad-request", "allowed are 1 to 1000"),
+        ("/incidents?open=perhaps", 400, "bad-request", "open: provided string was not `true` or `false`"),
+        ("/incidents?opne=true", 400, "bad-request", "unknown field `opne`, expected one of `open`"),
+        ("/incidents/first", 400, "bad-request", "\"first\" is not the number of an incident"),
+        ("/incidents/99999999999999999999", 400, "bad-request", "is not the number of an incident"),
+        ("/incidents/99", 404, "not-found", "incident 99 does not exist"),
+    ];
+    for (path, status, code, words) in wrong {
+        let path = format!("/api/v1{path}");
+        let answer = site.get(&path).await;
+        described.check("GET", &path, &answer);
+        let said = answer.error(*status, code);
+        assert!(said.contains(words), "{path}: {said}");
+    }
+    for path in ["/api/v1", "/api/v1/", "/api/v1/nothing", "/api/v1/nodes/web-1/nothing", "/api/v2/nodes"] {
+        assert!(site.get(path).await.error(404, "not-found").contains("/api/v1/openapi.json lists them"), "{path}");
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_wrong_order_changes_nothing() {
+    let (site, _node) = Site::with_an_incident().await;
+    let mut described = Described::of(&site).await;
+    let before = site.json(INCIDENT).await;
+    let long = json!({ "actor": "x".repeat(2001) }).to_string();
+    let who = json!({ "assignee": "x".repeat(2001) }).to_string();
+    let huge = json!({ "note": "x".repeat(64 * 1024) }).to_string();
+    let wrong: &[(&str, &str, u16, &str, &str)] = &[
+        ("1/acknowledge", "", 400, "bad-request", "send {} when there is nothing to say"),
+        ("1/acknowledge", "no", 400, "bad-request", "the body is not JSON: "),
+        ("1/acknowledge", "[]", 400, "bad-request", "the body is wrong: "),
+        ("1/acknowledge", r#"{"actr":"ana"}"#, 400, "bad-request", "unknown field `actr`, expected one of `actor`"),
+        ("1/acknowledge", r#"{"actor":5}"#, 400, "bad-request", "actor: invalid type: integer `5`"),
+        ("1/acknowledge", &long, 400, "bad-request", "longer than 2000 bytes"),
+        ("1/resolve", &huge, 413, "too-large", "larger than 65536 bytes"),
+        ("1/label", "{}", 400, "bad-request", "label is missing (one of true, false-alarm"),
+        ("1/label", r#"{"label":"wrong"}"#, 400, "bad-request", "unknown variant `wrong`, expected one of `true`"),
+        ("1/comment", "{}", 400, "bad-request", "note is missing"),
+        ("1/comment", r#"{"note":" \n"}"#, 400, "bad-request", "note is missing"),
+        ("1/assign", &who, 400, "bad-request", "longer than 2000 bytes"),
+        ("one/resolve", "{}", 400, "bad-request", "\"one\" is not the number"),
+        ("99/resolve", "{}", 404, "not-found", "incident 99 does not exist"),
+        ("99/comment", r#"{"note":"here"}"#, 404, "not-found", "incident 99 does not exist"),
+    ];
+    for (what, body, status, code, words) in wrong {
+        let path = format!("/api/v1/incidents/{what}");
+        let answer = site.post(&path, body).await;
+        described.check("POST", &path, &answer);
+        let said = answer.error(*status, code);
+        assert!(said.contains(words), "{path} {}: {said}", &body[..body.len().min(80)]);
+    }
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonp"] {
+        let answer = site.ask("POST", &format!("{INCIDENT}/resolve"), &[("content-type", kind)], "{}").await;
+        described.check("POST", &format!("{INCIDENT}/resolve"), &answer);
+        assert!(answer.error(415, "not-json").contains("application/json"), "{kind}");
+    }
+    for (method, path, allowed) in [
+        ("DELETE", INCIDENT, "GET,HEAD"),
+        ("PUT", "/api/v1/nodes/web-1", "GET,HEAD"),
+        ("POST", "/api/v1/events", "GET,HEAD"),
+        ("GET", "/api/v1/incidents/1/resolve", "POST"),
+        ("POST", "/metrics", "GET,HEAD"),
+        ("POST", "/incidents/1", "GET,HEAD"),
+    ] {
+        let answer = site.ask(method, path, &[("content-type", "application/json")], "{}").await;
+        assert!(answer.error(405, "method-not-allowed").contains(method), "{path}");
+        assert_eq!(answer.header("allow"), allowed, "{method} {path}");
+    }
+    assert_eq!(site.json(INCIDENT).await, before);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn people_move_an_incident_through_its_life() {
+    let (site, _node) = Site::with_an_incident().await;
+    let act = async |verb: &str, body: Value| site.post(&format!("{INCIDENT}/{verb}"), &body.to_string()).await;
+    let done = |answer: Answer, key: &str| {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()[key].clone()
+    };
+
+    let taken = act("acknowledge", json!({ "actor": "ana", "note": "I look" })).await;
+    assert_eq!(done(taken, "state"), "acknowledged");
+    assert_eq!(site.json(INCIDENT).await["incident"]["assignee"], "ana");
+    let again = act("acknowledge", json!({ "actor": "bo" })).await;
+    assert!(again.error(409, "conflict").contains("incident 1 is acknowledged already"));
+    assert_eq!(done(act("assign", json!({ "actor": "ana", "assignee": "bo" })).await, "assignee"), "bo");
+    assert_eq!(done(act("assign", json!({ "actor": " ", "assignee": "" })).await, "assignee"), Value::Null);
+    assert_eq!(
+        done(act("label", json!({ "label": "maintenance", "note": "a new disk" })).await, "label"),
+        "maintenance"
+    );
+    assert_eq!(done(act("comment", json!({ "note": "“ok” <b>" })).await, "state"), "acknowledged");
+    assert_eq!(site.json("/api/v1/status").await["quiet"], false);
+
+    assert_eq!(done(act("resolve", json!({ "actor": "ana" })).await, "state"), "resolved");
+    for verb in ["resolve", "acknowledge"] {
+        let late = act(verb, json!({})).await;
+        assert!(late.error(409, "conflict").contains("incident 1 is resolved already"), "{verb}");
+    }
+    // What it was is often known only afterwards.
+    assert_eq!(done(act("label", json!({ "label": "false-alarm" })).await, "label"), "false-alarm");
+
+    let audit = site.json(INCIDENT).await["audit"].clone();
+    let line = |entry: &Value| ["actor", "action", "note"].map(|k| entry[k].as_str().unwrap_or("-").to_owned());
+    let trail: Vec<_> = audit.as_array().expect("a list").iter().map(line).collect();
+    let expected = [
+        ["tacit", "opened", "anomaly open: disk reads are slow"],
+        ["ana", "acknowledged", "I look"],
+        ["ana", "assigned", "bo"],
+        ["operator", "assigned", "nobody"],
+        ["operator", "labelled", "maintenance: a new disk"],
+        ["operator", "commented", "“ok” <b>"],
+        ["ana", "resolved", "-"],
+        ["operator", "labelled", "false-alarm"],
+    ];
+    assert_eq!(trail, expected);
+
+    let status = site.json("/api/v1/status").await;
+    assert_eq!((&status["quiet"], &status["totals"]["incidents_open"]), (&json!(true), &json!(0)));
+    let count = async |query: &str| {
+        site.json(&format!("/api/v1/incidents?{query}")).await["incidents"].as_array().expect("a list").len()
+    };
+    assert_eq!((count("open=true").await, count("open=false").await, count("").await), (0, 1, 1));
+    assert_eq!((count("node=web-1").await, count("node=web-2").await), (1, 0));
+    assert_eq!((count("since_ms=0").await, count(&format!("since_ms={}", now_ms() + 60_000)).await), (1, 0));
+    assert_eq!(site.json("/api/v1/nodes/web-1").await["open_incidents"], 0);
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn lists_are_newest_first_and_bounded() {
+    let site = Site::start().await;
+    for n in 1..=3 {
+        let name = format!("web-{n}");
+        let node = site.node(&name).await;
+        node.say("birth", &birth(&name, 1)).await;
+        let mut one = event(&name, 1, n, Phase::Open);
+        one.onset_ms += i64::from(n);
+        node.say("event", &one).await;
+        site.until("/api/v1/status", |status| status["totals"]["incidents_open"] == n).await;
+    }
+    let names = |list: &Value, at: &str| -> Vec<String> {
+        list.as_array().unwrap().iter().map(|i| i.pointer(at).unwrap().as_str().unwrap().to_owned()).collect()
+    };
+    let events = site.json("/api/v1/events?limit=2").await;
+    assert_eq!(names(&events["events"], "/event/head/node"), ["web-3", "web-2"]);
+    let incidents = site.json("/api/v1/incidents?limit=2").await;
+    assert_eq!(names(&incidents["incidents"], "/nodes/0"), ["web-3", "web-2"]);
+    let nodes = site.json("/api/v1/nodes").await;
+    assert_eq!(names(&nodes["nodes"], "/node"), ["web-1", "web-2", "web-3"]);
+    site.stop().await;
+}
+
+/// Six hours of thousands of series would be an answer of hundreds of megabytes.
+#[tokio::test]
+async fn an_answer_of_points_is_bounded() {
+    let site = Site::start().await;
+    let node = site.node("web-1").await;
+    node.say("birth", &birth("web-1", 1)).await;
+    let mut many = summary("web-1", 1);
+    many.start_ms = now_ms() - 120_000;
+    let first = many.series[0].clone();
+    many.series = (1..=1500)
+        .map(|n| tacit_wire::SeriesDef { id: tacit_wire::SeriesId(n), name: format!("s{n}"), ..first.clone() })
+        .collect();
+    node.say("summary", &many).await;
+    let points = "/api/v1/nodes/web-1/points";
+    let said = site.get(points).await.error(400, "bad-request");
+    assert!(said.contains("more than the 500000 of one answer (choose series, or a shorter time"), "{said}");
+    assert_eq!(site.json(&format!("{points}?series=s1")).await["series"][0]["points"][0]["mean"], 1.0);
+    let hour = site.json(&format!("{points}?from={}", now_ms() - 3_600_000)).await;
+    assert_eq!(hour["series"].as_array().unwrap().len(), 1500);
+    site.stop().await;
+}

@@ -1,0 +1,224 @@
+//! A collector of its own for a test, asked over HTTP.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+
+use serde_json::Value;
+use tacit_collector::Collector;
+use tacit_collector::config::Config;
+use tacit_wire::codec::{Message, decode};
+use tacit_wire::message::{Command, CommandKind, Phase, ResultBody, Summary};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use ureq::http::{Request, Response};
+
+use crate::client::{Client, PATIENCE};
+use crate::messages::{SITE, birth, bytes, event, now_ms, report, result, summary, topic};
+
+pub struct Site {
+    collector: Collector,
+    http: ureq::Agent,
+    _folder: TempDir,
+}
+
+impl Site {
+    pub async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
+        config.mqtt.listen.set_port(0);
+        config.http.listen.set_port(0);
+        let collector = Collector::start(&config).await.unwrap();
+        let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
+        Self { collector, http, _folder: folder }
+    }
+
+    /// The node `web-1` with a series, a minute of it, a report, and something that goes wrong: incident 1.
+    pub async fn with_an_incident() -> (Self, Client) {
+        let site = Self::start().await;
+        let node = site.node("web-1").await;
+        node.say("birth", &birth("web-1", 1)).await;
+        node.say("report", &report("web-1", 1)).await;
+        node.say("summary", &Summary { start_ms: now_ms() - 120_000, ..summary("web-1", 1) }).await;
+        node.say("event", &event("web-1", 1, 9, Phase::Open)).await;
+        site.until("/api/v1/status", |status| status["totals"]["incidents_open"] == 1).await;
+        (site, node.client)
+    }
+
+    /// A node's connection.
+    pub async fn node(&self, name: &str) -> Node {
+        let port = self.collector.mqtt_address().expect("the embedded broker runs").port();
+        Node { name: name.to_owned(), client: Client::connect(name, port).await }
+    }
+
+    /// Host and port of the HTTP side.
+    pub fn host(&self) -> String {
+        self.collector.http_address().to_string()
+    }
+
+    /// Any request.
+    pub async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.host()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (http, body, bodiless) = (self.http.clone(), body.to_owned(), matches!(method, "GET" | "HEAD"));
+        let call = move || {
+            if bodiless { run(&http, request.body(()).unwrap()) } else { run(&http, request.body(body).unwrap()) }
+        };
+        let answer = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(call));
+        answer.await.expect("an answer in time").expect("the request is sent")
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, &[], "").await
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        self.ask("POST", path, &[("content-type", "application/json")], body).await
+    }
+
+    /// A JSON answer that must be good.
+    pub async fn json(&self, path: &str) -> Value {
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        answer.json()
+    }
+
+    /// Asks until the answer is as it should be. What it waits for happens at once; the bound is for slow machines.
+    pub async fn until(&self, path: &str, check: impl Fn(&Value) -> bool) -> Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let answer = self.json(path).await;
+            if check(&answer) {
+                return answer;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{path} stayed {answer:#}");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Follows server-sent events.
+    pub async fn follow(&self, path: &str) -> Stream {
+        let (http, url) = (self.http.clone(), format!("http://{}{path}", self.host()));
+        let open = move || http.get(url).call().expect("the stream opens");
+        let answer = tokio::task::spawn_blocking(open).await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        assert_eq!(answer.headers()["content-type"], "text/event-stream", "{path}");
+        let (sender, events) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            let mut name = String::new();
+            for line in BufReader::new(answer.into_body().into_reader()).lines() {
+                let Ok(line) = line else { return };
+                if let Some(event) = line.strip_prefix("event: ") {
+                    event.clone_into(&mut name);
+                } else if let Some(data) = line.strip_prefix("data: ") {
+                    let data = serde_json::from_str(data).expect("data is JSON");
+                    if sender.send((name.clone(), data)).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        Stream(events)
+    }
+
+    pub async fn stop(self) {
+        self.collector.stop().await;
+    }
+}
+
+fn run(http: &ureq::Agent, request: Request<impl ureq::AsSendBody>) -> Answer {
+    let answer: Response<ureq::Body> = http.run(request).expect("the collector answers");
+    let (head, mut body) = answer.into_parts();
+    let text = |(k, v): (&ureq::http::HeaderName, &ureq::http::HeaderValue)| {
+        (k.to_string(), v.to_str().expect("headers are text").to_owned())
+    };
+    Answer {
+        status: head.status.as_u16(),
+        headers: head.headers.iter().map(text).collect(),
+        text: body.read_to_string().expect("the answer is text"),
+    }
+}
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", String::as_str)
+    }
+
+    pub fn json(&self) -> Value {
+        assert_eq!(self.header("content-type"), "application/json", "{}", self.text);
+        serde_json::from_str(&self.text).expect("the answer is JSON")
+    }
+
+    /// The words of an error with this status and code.
+    pub fn error(&self, status: u16, code: &str) -> String {
+        assert_eq!(self.status, status, "{}", self.text);
+        let error = &self.json()["error"];
+        assert_eq!(error["code"], code, "{error}");
+        let words =
+            |key: &str| error[key].as_str().filter(|w| !w.is_empty()).unwrap_or_else(|| panic!("{key}: {error}"));
+        format!("{} ({})", words("message"), words("hint"))
+    }
+}
+
+/// Server-sent events, each a name and its data.
+pub struct Stream(mpsc::UnboundedReceiver<(String, Value)>);
+
+impl Stream {
+    /// The next event, or `None` at the end of the stream.
+    pub async fn next(&mut self) -> Option<(String, Value)> {
+        tokio::time::timeout(PATIENCE, self.0.recv()).await.expect("the stream goes on or ends")
+    }
+
+    /// The data of the next event of this name.
+    pub async fn next_of(&mut self, name: &str) -> Value {
+        loop {
+            let (said, data) = self.next().await.expect("the stream goes on");
+            if said == name {
+                return data;
+            }
+        }
+    }
+}
+
+/// A node's connection.
+pub struct Node {
+    name: String,
+    pub client: Client,
+}
+
+impl Node {
+    pub async fn say(&self, what: &str, message: &impl Message) {
+        self.send(what, bytes(message)).await;
+    }
+
+    pub async fn send(&self, what: &str, payload: Vec<u8>) {
+        let answer = self.client.publish(&topic(&self.name, what), payload).await;
+        assert_eq!(answer, Some(rumqttc::mqttbytes::v5::PubAckReason::Success), "{what}");
+    }
+}
+
+/// Lets a node answer each command with what `answers` gives, the last being the last part, until the broker ends.
+pub async fn obey(name: &'static str, mut client: Client, answers: fn(&CommandKind) -> Vec<ResultBody>) {
+    client.subscribe(&format!("tacit/1/{SITE}/d/{name}/+")).await;
+    tokio::spawn(async move {
+        while !client.ended() {
+            let Some(message) = client.receive(PATIENCE).await.filter(|m| m.topic.ends_with(b"/command")) else {
+                continue;
+            };
+            let command: Command = decode(&message.payload).expect("a command");
+            let bodies = answers(&command.kind.expect("a known kind"));
+            for (n, body) in (1..).zip(bodies.iter()) {
+                let part = result(name, command.id, n, n as usize == bodies.len(), body.clone());
+                client.publish(&topic(name, "result"), bytes(&part)).await;
+            }
+        }
+    });
+}
