@@ -185,7 +185,10 @@ pub async fn diagnose(State(state): State<ApiState>, Path(node): Path<String>) -
         commands.ask(&record.site, &record.node, CommandKind::Diagnose, ANSWER).ok_or_else(ApiError::busy)?;
     let mut text = String::new();
     for _ in 0..PARTS_MAX {
-        let part = asked.part(ANSWER).await.ok_or_else(|| ApiError::no_answer(&record.node))?;
+        let part = tokio::select! {
+            () = state.stop.cancelled() => return Err(ApiError::stopping()),
+            part = asked.part(ANSWER) => part.ok_or_else(|| ApiError::no_answer(&record.node))?,
+        };
         match part.body {
             Some(ResultBody::Text { text: more }) => text.push_str(&more),
             Some(ResultBody::Refused { reason }) => text.push_str(&reason),
@@ -199,7 +202,7 @@ pub async fn diagnose(State(state): State<ApiState>, Path(node): Path<String>) -
 }
 
 /// Full-rate samples as server-sent events, for as long as somebody looks: `frames` with `{epoch, start_ms, step_ms, ids,
-/// frames}`, `silent` when the node does not answer.
+/// frames}`, `silent` when the node does not answer. The stream ends when its reader is too slow for what the node sends.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}/watch", params(("node" = String, Path)),
     responses((status = 200, content_type = "text/event-stream"), (status = 400, body = Problem), (status = 404, body = Problem),
         (status = 503, body = Problem)))]
@@ -213,10 +216,15 @@ pub async fn watch(
     let renew_at = Instant::now() + LEASE / 2;
     Ok(sse(unfold((state, record, asked, renew_at), move |(state, record, mut asked, mut renew_at)| async move {
         loop {
+            let asked_at = Instant::now();
             let part = tokio::select! {
                 () = state.stop.cancelled() => return None,
                 part = asked.part(ANSWER) => part,
             };
+            if part.is_none() && asked_at.elapsed() < ANSWER {
+                // Too many parts waited for this reader, and the answer broke off: the next ones would come to nobody.
+                return None;
+            }
             if Instant::now() >= renew_at {
                 renew_at = Instant::now() + LEASE / 2;
                 state.ingest.commands.renew(&asked, &record.site, &record.node, lease(), LEASE);

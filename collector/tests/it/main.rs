@@ -12,3 +12,4 @@ mod messages;
 mod metrics;
 mod schema;
 mod site;
+mod streams;
