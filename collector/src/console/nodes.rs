@@ -128,7 +128,7 @@ pub async fn one(State(state): State<ApiState>, node: Result<Path<String>, ApiEr
 fn sentence(n: &NodeRecord) -> String {
     let state = match (n.presence, &n.reason) {
         (Presence::Online, _) => "online".to_owned(),
-        (_, Some(reason)) => format!("{}: {}", presence(n), escape(reason)),
+        (_, Some(reason)) => format!("{}: <bdi>{}</bdi>", presence(n), escape(reason)),
         (_, None) => presence(n).to_owned(),
     };
     format!("{state} · last message {} · site {}", time(n.last_seen_ms), n.site)

@@ -5,7 +5,9 @@
 
 mod api;
 mod client;
+mod console;
 mod guard;
+mod html;
 mod ingest;
 mod kills;
 mod messages;
