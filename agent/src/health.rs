@@ -111,16 +111,33 @@ impl SelfCost {
     }
 }
 
-/// Whether the agent costs more than it should, in plain words.
-#[must_use]
-pub fn over_budget(cost: &Cost) -> Option<String> {
-    (cost.cpu.0 > CPU_BUDGET).then(|| {
-        format!(
-            "over budget: {:.2} % of a core, {:.2} % are meant; processes are scanned less often",
-            cost.cpu.0 * 100.0,
-            CPU_BUDGET * 100.0
-        )
-    })
+/// Whether the agent keeps to its processor budget, judged over about a minute: one busy measurement is no trend.
+#[derive(Debug, Default)]
+pub struct Budget {
+    cpu: f32,
+    over: bool,
+}
+
+impl Budget {
+    /// Takes in what was used over the last `seconds`. Returns whether the agent is over its budget now, if that changed.
+    /// Once over, it stays so until the use has halved: what relieves the budget must not switch on and off.
+    pub fn judge(&mut self, cost: &Cost, seconds: f32) -> Option<bool> {
+        self.cpu += (1.0 - (-seconds / 60.0).exp()) * (cost.cpu.0 - self.cpu);
+        let over = self.cpu > if self.over { CPU_BUDGET / 2.0 } else { CPU_BUDGET };
+        (std::mem::replace(&mut self.over, over) != over).then_some(over)
+    }
+
+    /// In plain words, when it is over.
+    #[must_use]
+    pub fn words(&self) -> Option<String> {
+        self.over.then(|| {
+            format!(
+                "over budget: {:.2} % of a core, {:.2} % are meant; processes are scanned less often",
+                self.cpu * 100.0,
+                CPU_BUDGET * 100.0
+            )
+        })
+    }
 }
 
 /// Name and processor ticks of a thread's `stat`; the name may hold spaces and brackets.
@@ -163,8 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn says_when_it_costs_too_much() {
-        assert_eq!(over_budget(&Cost { cpu: Num(0.002), ..Cost::default() }), None);
-        assert!(over_budget(&Cost { cpu: Num(0.05), ..Cost::default() }).expect("too much").contains("5.00 %"));
+    fn says_when_it_costs_too_much_for_a_while() {
+        let mut budget = Budget::default();
+        let cost = |cpu| Cost { cpu: Num(cpu), ..Cost::default() };
+        assert_eq!(budget.judge(&cost(0.04), 5.0), None, "a start is dear");
+        let changes: Vec<bool> = (0..12).filter_map(|_| budget.judge(&cost(0.01), 5.0)).collect();
+        assert_eq!(changes, [true]);
+        assert!(budget.words().expect("over").starts_with("over budget: 0."));
+        let changes: Vec<bool> = (0..60).filter_map(|_| budget.judge(&cost(0.001), 5.0)).collect();
+        assert_eq!(changes, [false]);
+        assert_eq!(budget.words(), None);
     }
 }

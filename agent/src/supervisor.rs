@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,13 +19,14 @@ use crate::clock::Tick;
 use crate::config::Config;
 use crate::detect::event::Sender;
 use crate::fleet::{Commands, Pull};
-use crate::health::{self, SelfCost};
+use crate::health::{Budget, SelfCost};
 use crate::outbox::{Folder, Limits, Outbox};
 use crate::outgoing::Outgoing;
 use crate::publish::{Net, NetStatus, Parts, Tuning};
 use crate::ring::queue::Received;
 use crate::ring::{FrameReceiver, pair};
 use crate::sampler::{Sampler, SamplerStatus};
+use crate::source::processes::ProcessScan;
 use crate::source::{Root, registry};
 use crate::{inventory, text_pages};
 
@@ -74,6 +75,8 @@ struct Shared {
     analysis: Arc<Mutex<AnalysisStatus>>,
     network: Arc<NetStatus>,
     cost: Mutex<Cost>,
+    budget: Mutex<Budget>,
+    processes: Option<ProcessScan>,
     injected: Arc<AtomicBool>,
     started: Tick,
     options: Options,
@@ -94,8 +97,13 @@ pub struct Status {
     pub health: Vec<String>,
 }
 
+/// What is shared is valid at every step, so a poisoned lock changes nothing.
+fn lock<T>(cell: &Mutex<T>) -> MutexGuard<'_, T> {
+    cell.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn take<T: Clone>(cell: &Mutex<T>) -> T {
-    cell.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    lock(cell).clone()
 }
 
 /// Runs the agent until a signal says stop.
@@ -151,7 +159,7 @@ impl Agent {
             config: config.clone(),
             dictionary: Arc::clone(&dictionary),
             file_systems: sources.file_systems,
-            processes: sources.processes,
+            processes: sources.processes.clone(),
             out: out.clone(),
             live: live_in,
             watch: Arc::clone(&watch_until),
@@ -165,6 +173,8 @@ impl Agent {
             analysis: analysis.status(),
             network: Arc::default(),
             cost: Mutex::default(),
+            budget: Mutex::default(),
+            processes: sources.processes,
             injected,
             started: now,
             options,
@@ -227,12 +237,12 @@ impl Agent {
 impl Shared {
     fn status(&self) -> Status {
         let (sampler, analysis, cost) = (take(&self.sampler), take(&self.analysis), take(&self.cost));
-        let health = self.health(&sampler, &analysis, &cost);
+        let health = self.health(&sampler, &analysis);
         Status { sampler, analysis, cost, connected: self.network.connected(), health }
     }
 
     /// Everything that is wrong with the agent itself.
-    fn health(&self, sampler: &SamplerStatus, analysis: &AnalysisStatus, cost: &Cost) -> Vec<String> {
+    fn health(&self, sampler: &SamplerStatus, analysis: &AnalysisStatus) -> Vec<String> {
         let mut health = self.network.troubles();
         if self.network.outbox_dropped() > 0 {
             health.push(format!(
@@ -248,11 +258,19 @@ impl Shared {
             ));
         }
         health.extend(analysis.model_error.iter().map(|e| format!("the model fails: {e}")));
-        if !self.options.embedded {
-            health.extend(health::over_budget(cost));
-        }
+        health.extend(lock(&self.budget).words());
         health.truncate(32);
         health
+    }
+
+    /// Over its budget the agent does the dearest thing less often. In one process with a collector the cost is not its own.
+    fn keep_budget(&self, cost: &Cost) {
+        if self.options.embedded {
+            return;
+        }
+        if let (Some(over), Some(scan)) = (lock(&self.budget).judge(cost, LOOK_EVERY.as_secs_f32()), &self.processes) {
+            scan.slow_down(over);
+        }
     }
 
     fn models(&self, analysis: &AnalysisStatus) -> Vec<ModelInForce> {
@@ -419,7 +437,8 @@ async fn report(shared: Arc<Shared>, sender: Sender, out: mpsc::Sender<Outgoing>
         let now = Tick::now();
         let analysis = take(&shared.analysis);
         let cost = own.measure(now, shared.network.sent_bytes(), analysis.inference);
-        *shared.cost.lock().unwrap_or_else(PoisonError::into_inner) = cost;
+        shared.keep_budget(&cost);
+        *lock(&shared.cost) = cost;
         if analysis.model.is_some() {
             let since = first_model.get_or_insert_with(tokio::time::Instant::now).elapsed();
             if drops.next_if(|after| since.as_secs() >= *after).is_some() {

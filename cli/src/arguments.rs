@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tacit_collector::config::BrokerUrl;
 
 /// Fleet monitoring that speaks only when something is wrong.
 ///
@@ -66,6 +67,9 @@ pub struct Up {
     /// Where the broker listens.
     #[arg(long, default_value = "127.0.0.1:1883")]
     pub mqtt: SocketAddr,
+    /// An MQTT 5 broker that runs already, to use instead of the embedded one: mqtt://HOST:PORT.
+    #[arg(long, value_parser = |url: &str| BrokerUrl::try_from(url.to_owned()), conflicts_with = "mqtt")]
+    pub broker: Option<BrokerUrl>,
     /// Inject a bounded, reversible cpu and memory fault once a first model has been learned.
     #[arg(long = "try")]
     pub try_fault: bool,

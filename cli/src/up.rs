@@ -42,20 +42,26 @@ pub fn run(options: &Up) -> Result<()> {
         .context("cannot start the runtime")?;
     let collector_config = CollectorConfig {
         data_dir: options.data.join("collector"),
-        mqtt: tacit_collector::config::Mqtt { listen: options.mqtt, ..Default::default() },
+        mqtt: tacit_collector::config::Mqtt {
+            listen: options.mqtt,
+            external: options.broker.clone(),
+            ..Default::default()
+        },
         http: tacit_collector::config::Http { listen: options.http },
         ..CollectorConfig::default()
     };
     let collector = runtime.block_on(Collector::start(&collector_config))?;
-    let broker = collector.mqtt_address().context("the embedded broker has no address")?;
-    let agent =
-        match Agent::start(agent_config(options, &broker.to_string()), Options { embedded: true, keep_pages: true }) {
-            Ok(agent) => agent,
-            Err(error) => {
-                runtime.block_on(collector.stop());
-                return Err(error);
-            }
-        };
+    let broker = match (&options.broker, collector.mqtt_address()) {
+        (Some(external), _) => String::from(external.clone()),
+        (None, address) => format!("mqtt://{}", address.context("the embedded broker has no address")?),
+    };
+    let agent = match Agent::start(agent_config(options, broker), Options { embedded: true, keep_pages: true }) {
+        Ok(agent) => agent,
+        Err(error) => {
+            runtime.block_on(collector.stop());
+            return Err(error);
+        }
+    };
     println!("Tacit is up: http://{}", collector.http_address());
     println!("watching this machine as {}; everything is kept in {}", agent.node(), options.data.display());
 
@@ -79,10 +85,10 @@ pub fn run(options: &Up) -> Result<()> {
     stopped.context("cannot wait for signals")
 }
 
-fn agent_config(options: &Up, broker: &str) -> AgentConfig {
+fn agent_config(options: &Up, broker: String) -> AgentConfig {
     let mut config = AgentConfig::default();
     config.node.data_dir = options.data.join("agent");
-    config.publish.broker = format!("mqtt://{broker}");
+    config.publish.broker = broker;
     config.publish.encoding = if options.encoding == "json" { Encoding::Json } else { Encoding::Cbor };
     config
 }

@@ -27,6 +27,7 @@ struct State<T> {
     count: u64,
     /// Somebody wants a result now.
     asked: bool,
+    interval: Duration,
     stop: bool,
 }
 
@@ -47,7 +48,7 @@ impl<T: Send + Sync + 'static> Feed<T> {
         interval: Duration,
         mut read: impl FnMut() -> T + Send + 'static,
     ) -> std::io::Result<Self> {
-        let state = State { newest: None, count: 0, asked: false, stop: false };
+        let state = State { newest: None, count: 0, asked: false, interval, stop: false };
         let shared = Arc::new(Shared { state: Mutex::new(state), wake: Condvar::new(), fresh: Condvar::new() });
         let feed = Self { shared: Arc::clone(&shared) };
         std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(move || {
@@ -57,6 +58,7 @@ impl<T: Send + Sync + 'static> Feed<T> {
                 state.newest = Some(result);
                 state.count += 1;
                 shared.fresh.notify_all();
+                let interval = state.interval;
                 let idle = |s: &mut State<T>| !s.stop && !s.asked;
                 let (mut state, _) =
                     shared.wake.wait_timeout_while(state, interval, idle).unwrap_or_else(PoisonError::into_inner);
@@ -73,6 +75,11 @@ impl<T: Send + Sync + 'static> Feed<T> {
     pub fn request(&self) {
         self.shared.lock().asked = true;
         self.shared.wake.notify_all();
+    }
+
+    /// Changes the distance of readings, from the next one on.
+    pub fn set_interval(&self, interval: Duration) {
+        self.shared.lock().interval = interval;
     }
 
     /// The newest result and how many there were; `None` before the first.

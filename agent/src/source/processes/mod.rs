@@ -70,8 +70,10 @@ pub struct ProcessScan {
     interval_ms: u64,
 }
 
+/// How much rarer scans are while the agent is over its budget.
+const SLOWED: u64 = 6;
 /// A scan is believed for so many intervals.
-const STALE: u64 = 6;
+const STALE: u64 = 2 * SLOWED;
 
 impl ProcessScan {
     /// Starts the thread `tacit-slow-proc`.
@@ -89,6 +91,12 @@ impl ProcessScan {
     /// Asks for a scan now, because an event opened; returns at once.
     pub fn request(&self) {
         self.feed.request();
+    }
+
+    /// Scans less often while the agent is over its budget, and as configured again after that.
+    pub fn slow_down(&self, slow: bool) {
+        let factor = if slow { SLOWED } else { 1 };
+        self.feed.set_interval(Duration::from_millis(self.interval_ms.saturating_mul(factor)));
     }
 
     /// The newest scan, if there was one.

@@ -1,0 +1,7 @@
+//! `tacit` from outside, one binary; the story that needs a quiet machine is a binary of its own.
+
+// What clippy allows in a test it does not allow in the helpers around it.
+#![allow(clippy::unwrap_used)]
+
+mod delivery;
+mod errors;
