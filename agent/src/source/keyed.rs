@@ -31,9 +31,9 @@ pub const fn gauge(key: &'static str, metric: Metric, attributes: &'static [&'st
     Wanted { key, metric, attributes, kind: Kind::Gauge(factor) }
 }
 
-/// A counter of 64 bits.
+/// A counter, as wide as the kernel's `unsigned long`: a 32-bit kernel's wraps within days.
 pub const fn counter(key: &'static str, metric: Metric, attributes: &'static [&'static str], factor: f32) -> Wanted {
-    Wanted { key, metric, attributes, kind: Kind::Counter(Width::Bits64, factor) }
+    Wanted { key, metric, attributes, kind: Kind::Counter(Width::Bits32, factor) }
 }
 
 /// Slots and last values of a list of wanted names. Series are registered when their name is first seen, so that a kernel
@@ -85,9 +85,11 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|w| !w.is_empty())
 }
 
-/// The lines of a text with their numbers, from 1; empty ones left out.
+/// The lines of a text with their numbers, from 1; empty ones left out. The kernel ends each with a newline: what follows
+/// the last one is the rest of a line that was cut, whose numbers may be cut too.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    text.split(|b| *b == b'\n').enumerate().map(|(i, l)| (i + 1, l)).filter(|(_, l)| !l.is_empty())
+    let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+    text[..whole].split(|b| *b == b'\n').enumerate().map(|(i, l)| (i + 1, l)).filter(|(_, l)| !l.is_empty())
 }
 
 /// A whole number without sign; `None` for anything else.
@@ -104,6 +106,12 @@ pub fn number(word: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_that_was_cut_is_left_out() {
+        assert_eq!(lines(b"a 1\n\nb 2\nc 12").collect::<Vec<_>>(), [(1, &b"a 1"[..]), (3, b"b 2")]);
+        assert_eq!(lines(b"a 1").count(), 0);
+    }
 
     #[test]
     fn numbers_are_whole_and_bounded() {

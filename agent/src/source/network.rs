@@ -6,7 +6,8 @@
 //!   eth0: 430382364   17343    0    0    0     0          0         0  1281004   11037    0    0    0     0       0          0
 //! ```
 //!
-//! Counters are as wide as the driver's, 32 bits on some.
+//! Counters are as wide as the driver's, 32 bits on some. When one of an interface begins anew (its driver was loaded
+//! again), a fall of another is no wrap either.
 
 use tacit_wire::semconv as sc;
 
@@ -64,7 +65,13 @@ impl Source for Network {
 
 impl State {
     fn update(&mut self, text: &[u8], out: &mut Sample<'_>) -> Result<(), ParseError> {
-        for (at, line) in lines(text).skip(2) {
+        let mut lines = lines(text);
+        // Without its two lines of headings the text is something else: no reason to let go of the interfaces.
+        let headings = (&mut lines).take(2).filter(|(_, line)| line.contains(&b'|')).count();
+        if headings < 2 {
+            return Err(ParseError::new(1, "two lines of headings", text));
+        }
+        for (at, line) in lines {
             let (name, counters) = parse(at, line)?;
             let index = match self.interfaces.iter().position(|i| &*i.name == name) {
                 Some(index) => index,
@@ -78,8 +85,10 @@ impl State {
             };
             let interface = &mut self.interfaces[index];
             interface.seen = true;
+            let anew = interface.rates.iter().zip(counters).any(|(rate, value)| rate.is_reset(value, Width::Bits32));
+            let width = if anew { Width::Bits64 } else { Width::Bits32 };
             for ((slot, rate), value) in interface.slots.iter().flatten().zip(&mut interface.rates).zip(counters) {
-                out.set(*slot, rate.per_second(value, out.at, Width::Bits32));
+                out.set(*slot, rate.per_second(value, out.at, width));
             }
         }
         self.interfaces.retain_mut(|interface| {
@@ -110,17 +119,20 @@ fn register(name: &str, out: &mut Sample<'_>) -> [Slot; KEPT] {
     slots
 }
 
-/// Name and the kept columns. The name may touch its first number (`eth0:430`).
+/// Name and the kept columns. The name may touch its first number (`eth0:430`) and, on kernels before 4.18, hold a colon.
 fn parse(at: usize, line: &[u8]) -> Result<(&[u8], [u64; KEPT]), ParseError> {
     let wrong = || ParseError::new(at, "\"name:\" and sixteen numbers", line);
-    let colon = line.iter().position(|b| *b == b':').ok_or_else(wrong)?;
-    let (name, rest) = line.split_at(colon);
+    let colon = line.iter().rposition(|b| *b == b':').ok_or_else(wrong)?;
+    let (name, rest) = (line[..colon].trim_ascii(), &line[colon + 1..]);
+    if name.is_empty() {
+        return Err(wrong());
+    }
     let mut all = [0; 16];
-    let mut numbers = words(&rest[1..]).map(number);
+    let mut numbers = words(rest).map(number);
     for value in &mut all {
         *value = numbers.next().flatten().ok_or_else(wrong)?;
     }
-    Ok((name.trim_ascii(), COLUMNS.map(|c| all[c])))
+    Ok((name, COLUMNS.map(|c| all[c])))
 }
 
 #[cfg(test)]
@@ -136,5 +148,8 @@ mod tests {
         );
         assert!(parse(3, b"eth0 1 2").is_err());
         assert!(parse(3, b"eth0: 1 2").is_err());
+        assert!(parse(3, b": 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16").is_err());
+        let (name, _) = parse(3, b"eth0:1: 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16").expect("an old name");
+        assert_eq!(name, b"eth0:1");
     }
 }

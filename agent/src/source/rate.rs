@@ -32,20 +32,27 @@ impl Rate {
         }
     }
 
+    /// Whether `value` says that the counter began anew.
+    #[must_use]
+    pub fn is_reset(&self, value: u64, width: Width) -> bool {
+        self.last.is_some_and(|(before, _)| increase(before, value, width).is_none())
+    }
+
     /// Forgets the last reading.
     pub fn clear(&mut self) {
         self.last = None;
     }
 }
 
-/// How much a counter rose, or `None` after a reset. A 32-bit counter that falls from its upper half to its lower one
-/// has wrapped; every other fall is a reset (a device that went and came back, a namespace made anew).
+/// How much a counter rose, or `None` after a reset. A 32-bit counter that falls from close below 2³² to close above 0
+/// has wrapped; every other fall is a reset (a device that went and came back, a namespace made anew). Close is a quarter
+/// of the range: 1 GiB between two samples, which no link with counters so narrow carries in eight seconds.
 #[must_use]
 pub fn increase(before: u64, now: u64, width: Width) -> Option<u64> {
-    const HALF: u64 = 1 << 31;
+    const WRAP: u64 = 1 << 32;
     match width {
         _ if now >= before => Some(now - before),
-        Width::Bits32 if (HALF..2 * HALF).contains(&before) && now < HALF => Some(now + 2 * HALF - before),
+        Width::Bits32 if before < WRAP => Some(WRAP - before + now).filter(|rise| *rise <= WRAP / 4),
         _ => None,
     }
 }
@@ -60,6 +67,8 @@ mod tests {
         assert_eq!(increase(u64::from(u32::MAX), 4, Width::Bits32), Some(5));
         assert_eq!(increase(u64::from(u32::MAX), 4, Width::Bits64), None);
         assert_eq!(increase(1000, 4, Width::Bits32), None);
+        assert_eq!(increase(3_000_000_000, 4, Width::Bits32), None, "too far below 2³² for a wrap");
+        assert_eq!(increase((1 << 32) + 1, 4, Width::Bits32), None, "beyond 32 bits");
     }
 
     #[test]
