@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Times are in ticks since boot. The kernel counts guest time inside user time, and `iowait` may go backwards: a mode
-//! that went back counts as nothing, and shares are of what all modes gained, so they sum to one.
+//! that went back counts as nothing, and shares are of what all modes gained, so they sum to one. When all modes together
+//! went back, the counters began anew (a processor that came back, a restored machine) and there are no shares.
 
 use tacit_wire::semconv as sc;
 
@@ -38,6 +39,13 @@ const COUNTS: &[Wanted] = &[
 ];
 
 type Times = [u64; 8];
+
+/// Shares of the time between two readings.
+struct Shares {
+    modes: [f32; 8],
+    /// All but idle and iowait.
+    busy: f32,
+}
 
 /// The source of family `cpu`.
 #[derive(Debug)]
@@ -120,10 +128,10 @@ impl State {
             (modes, out.table.register(&sc::CPU_BUSY, &[]))
         });
         let Some(shares) = self.total.replace(now).and_then(|before| shares(&before, &now)) else { return };
-        for (slot, share) in modes.into_iter().zip(shares) {
+        for (slot, share) in modes.into_iter().zip(shares.modes) {
             out.set(slot, share);
         }
-        out.set(busy, 1.0 - shares[IDLE] - shares[IOWAIT]);
+        out.set(busy, shares.busy);
     }
 
     fn core(&mut self, number: u64, now: Times, out: &mut Sample<'_>) {
@@ -151,9 +159,9 @@ impl State {
             core.modes = Some(CORE_MODES.map(register));
         }
         if let Some(shares) = core.last.replace(now).and_then(|before| shares(&before, &now)) {
-            out.set(slot, 1.0 - shares[IDLE] - shares[IOWAIT]);
+            out.set(slot, shares.busy);
             for (slot, mode) in core.modes.into_iter().flatten().zip(CORE_MODES) {
-                out.set(slot, shares[mode]);
+                out.set(slot, shares.modes[mode]);
             }
         }
     }
@@ -165,7 +173,8 @@ impl State {
             let slot = *slot.get_or_insert_with(|| {
                 out.table.register(&sc::SOFT_INTERRUPTS_BY_KIND, &[("system.linux.softirq", kind)])
             });
-            out.set(slot, rate.per_second(count, out.at, Width::Bits64));
+            // The kernel sums these in 32 bits on every machine.
+            out.set(slot, rate.per_second(count, out.at, Width::Bits32));
         }
     }
 
@@ -195,14 +204,19 @@ fn times(at: usize, line: &[u8]) -> Result<Times, ParseError> {
     if found >= 4 { Ok(times) } else { Err(wrong()) }
 }
 
-/// What share of the time between two readings each mode had; `None` when no time passed.
-fn shares(before: &Times, now: &Times) -> Option<[f32; 8]> {
-    let mut gained = [0_u64; 8];
+/// What share of the time between two readings each mode had; `None` when no time passed or the counters began anew.
+fn shares(before: &Times, now: &Times) -> Option<Shares> {
+    let sum = |times: &Times| times.iter().copied().map(u128::from).sum::<u128>();
+    let mut gained = Times::default();
     for ((gain, before), now) in gained.iter_mut().zip(before).zip(now) {
         *gain = now.saturating_sub(*before);
     }
-    let all: u64 = gained.iter().sum();
-    (all > 0).then(|| gained.map(|g| g as f32 / all as f32))
+    let all = sum(&gained);
+    (sum(now) > sum(before)).then(|| Shares {
+        modes: gained.map(|g| g as f32 / all as f32),
+        // Not one minus the rest: a processor at rest is exactly 0.
+        busy: (all - u128::from(gained[IDLE]) - u128::from(gained[IOWAIT])) as f32 / all as f32,
+    })
 }
 
 #[cfg(test)]
@@ -214,9 +228,9 @@ mod tests {
         let before = [100, 0, 50, 1000, 30, 0, 0, 0];
         let now = [150, 0, 60, 1040, 29, 0, 0, 0];
         let shares = shares(&before, &now).expect("time passed");
-        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert_eq!(shares[0], 0.5);
-        assert_eq!(shares[IOWAIT], 0.0);
+        assert!((shares.modes.iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!((shares.modes[0], shares.busy), (0.5, 0.6));
+        assert_eq!(shares.modes[IOWAIT], 0.0);
         assert!(super::shares(&now, &now).is_none());
     }
 
