@@ -49,7 +49,10 @@ fn parse(text: &[u8]) -> Result<[f32; 5], ParseError> {
     let wrong = || ParseError::new(1, "three averages and runnable/total", text);
     let text = std::str::from_utf8(text).map_err(|_| wrong())?;
     let mut words = text.split_ascii_whitespace();
-    let number = |word: Option<&str>| word.and_then(|w| w.parse::<f32>().ok()).ok_or_else(wrong);
+    let number = |word: Option<&str>| {
+        // Rust also reads "inf", "NaN" and a sign, which the kernel never writes.
+        word.and_then(|w| w.parse::<f32>().ok()).filter(|v| v.is_finite() && *v >= 0.0).ok_or_else(wrong)
+    };
     let averages = [number(words.next())?, number(words.next())?, number(words.next())?];
     let (runnable, total) = words.next().and_then(|w| w.split_once('/')).ok_or_else(wrong)?;
     Ok([averages[0], averages[1], averages[2], number(Some(runnable))?, number(Some(total))?])
@@ -66,7 +69,7 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        for garbage in [&b""[..], b"0.42", b"a b c d/e f", b"1 2 3 4 5", b"\xff\xfe"] {
+        for garbage in [&b""[..], b"0.42", b"a b c d/e f", b"1 2 3 4 5", b"\xff\xfe", b"nan inf -1 2/431"] {
             assert!(parse(garbage).is_err(), "{garbage:?} must be refused");
         }
     }
