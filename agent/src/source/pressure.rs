@@ -59,18 +59,27 @@ impl Source for Pressure {
         if let Some(reason) = &self.absent {
             return Ok(Sampled::Absent(reason.clone()));
         }
-        for resource in &mut self.resources {
-            match resource.sample(out) {
-                Ok(()) => {}
-                Err(e) if turned_off(&e) || is_missing(&e) => {
-                    let reason = format!("{e}; pressure is turned off: boot with psi=1 to have it");
-                    self.absent = Some(reason.clone());
-                    return Ok(Sampled::Absent(reason));
-                }
-                Err(e) => return Err(e),
+        let mut failed = None;
+        let mut off = None;
+        self.resources.retain_mut(|resource| match resource.sample(out) {
+            Ok(()) => true,
+            // One may be off alone: "irq" where the kernel does not account for interrupts.
+            Err(e) if turned_off(&e) || is_missing(&e) => {
+                resource.retire(out);
+                off = Some(e);
+                false
             }
+            Err(e) => {
+                failed.get_or_insert(e);
+                true
+            }
+        });
+        if let (true, Some(e)) = (self.resources.is_empty(), off) {
+            let reason = format!("{e}; pressure is turned off: boot with psi=1 to have it");
+            self.absent = Some(reason.clone());
+            return Ok(Sampled::Absent(reason));
         }
-        Ok(Sampled::Data)
+        failed.map_or(Ok(Sampled::Data), Err)
     }
 }
 
@@ -92,6 +101,12 @@ impl Resource {
             out.set(slot, rate.per_second(total, out.at, Width::Bits64) / 1e6);
         }
         Ok(())
+    }
+
+    fn retire(&mut self, out: &mut Sample<'_>) {
+        for slot in self.places.iter_mut().filter_map(|(slot, _)| slot.take()) {
+            out.table.retire(slot);
+        }
     }
 }
 

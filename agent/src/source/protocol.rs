@@ -103,17 +103,21 @@ impl Source for Protocol {
     }
 
     fn sample(&mut self, out: &mut Sample<'_>) -> Result<Sampled, SourceError> {
-        for (file, counts) in &mut self.files {
+        // Both are read before either's error counts.
+        let [snmp, netstat] = self.files.each_mut().map(|(file, counts)| {
             let done = update(file.read()?, counts, out);
-            done.map_err(|e| e.at(file.path()))?;
-        }
-        Ok(Sampled::Data)
+            done.map_err(|e| e.at(file.path()))
+        });
+        snmp.and(netstat).map(|()| Sampled::Data)
     }
 }
 
 fn update(text: &[u8], counts: &mut Keyed, out: &mut Sample<'_>) -> Result<(), ParseError> {
     let mut hint = 0;
-    let mut lines = lines(text);
+    let mut lines = lines(text).peekable();
+    if lines.peek().is_none() {
+        return Err(ParseError::new(1, "a line of names", text));
+    }
     while let Some((at, names)) = lines.next() {
         let wrong = |line| ParseError::new(at, "a line of names and a line of as many numbers", line);
         let (_, numbers) = lines.next().ok_or_else(|| wrong(names))?;

@@ -6,7 +6,7 @@
 //! UDP: inuse 0 mem 0
 //! ```
 //!
-//! `mem` is in pages.
+//! `mem` is in pages of the machine: 4 KiB on most, 16 KiB on a Raspberry Pi 5.
 
 use tacit_wire::semconv as sc;
 
@@ -21,9 +21,9 @@ const LEVELS: &[Wanted] = &[
     gauge("TCP:orphan", sc::SOCKETS, &["tcp", "orphan"], 1.0),
     gauge("TCP:tw", sc::SOCKETS, &["tcp", "time_wait"], 1.0),
     gauge("TCP:alloc", sc::SOCKETS, &["tcp", "allocated"], 1.0),
-    gauge("TCP:mem", sc::SOCKETS_MEMORY, &["tcp"], 4096.0),
+    gauge("TCP:mem", sc::SOCKETS_MEMORY, &["tcp"], 1.0),
     gauge("UDP:inuse", sc::SOCKETS, &["udp", "in_use"], 1.0),
-    gauge("UDP:mem", sc::SOCKETS_MEMORY, &["udp"], 4096.0),
+    gauge("UDP:mem", sc::SOCKETS_MEMORY, &["udp"], 1.0),
     gauge("RAW:inuse", sc::SOCKETS, &["raw", "in_use"], 1.0),
     gauge("TCP6:inuse", sc::SOCKETS, &["tcp6", "in_use"], 1.0),
     gauge("UDP6:inuse", sc::SOCKETS, &["udp6", "in_use"], 1.0),
@@ -35,6 +35,8 @@ pub struct Sockets {
     v4: ProcFile,
     v6: ProcFile,
     levels: Keyed,
+    /// Bytes.
+    page: u64,
 }
 
 impl Sockets {
@@ -42,7 +44,8 @@ impl Sockets {
     #[must_use]
     pub fn new(root: &Root) -> Self {
         let file = |name: &str| ProcFile::new(root.join("proc/net").join(name), 512);
-        Self { v4: file("sockstat"), v6: file("sockstat6"), levels: Keyed::new(LEVELS) }
+        let page = if root.is_live() { rustix::param::page_size() as u64 } else { 4096 };
+        Self { v4: file("sockstat"), v6: file("sockstat6"), levels: Keyed::new(LEVELS), page }
     }
 }
 
@@ -52,23 +55,23 @@ impl Source for Sockets {
     }
 
     fn sample(&mut self, out: &mut Sample<'_>) -> Result<Sampled, SourceError> {
-        let done = update(self.v4.read()?, &mut self.levels, out);
-        done.map_err(|e| e.at(self.v4.path()))?;
-        match self.v6.read() {
-            Ok(text) => {
-                let done = update(text, &mut self.levels, out);
-                done.map_err(|e| e.at(self.v6.path()))?;
-            }
+        // Both are read before either's error counts.
+        let [v4, v6] = [&mut self.v4, &mut self.v6].map(|file| {
+            let done = update(file.read()?, self.page, &mut self.levels, out);
+            done.map_err(|e| e.at(file.path()))
+        });
+        v4?;
+        match v6 {
             // A kernel without IPv6 has no such file.
-            Err(e) if is_missing(&e) => {}
-            Err(e) => return Err(e),
+            Err(e) if !is_missing(&e) => Err(e),
+            _ => Ok(Sampled::Data),
         }
-        Ok(Sampled::Data)
     }
 }
 
-fn update(text: &[u8], levels: &mut Keyed, out: &mut Sample<'_>) -> Result<(), ParseError> {
+fn update(text: &[u8], page: u64, levels: &mut Keyed, out: &mut Sample<'_>) -> Result<(), ParseError> {
     let mut hint = 0;
+    let mut any = false;
     for (at, line) in lines(text) {
         let wrong = || ParseError::new(at, "\"PROTOCOL: name number …\"", line);
         let mut words = words(line);
@@ -80,9 +83,11 @@ fn update(text: &[u8], levels: &mut Keyed, out: &mut Sample<'_>) -> Result<(), P
             if let Some(place) = key.get_mut(..length) {
                 place[..protocol.len()].copy_from_slice(protocol);
                 place[protocol.len()..].copy_from_slice(name);
+                let value = if name == b"mem" { value.saturating_mul(page) } else { value };
                 levels.take(&key[..length], value, &mut hint, out);
             }
         }
+        any = true;
     }
-    Ok(())
+    if any { Ok(()) } else { Err(ParseError::new(1, "\"PROTOCOL: name number …\"", text)) }
 }
