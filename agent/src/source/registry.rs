@@ -46,6 +46,8 @@ pub fn all(root: &Root, config: &Config) -> Sources {
     let sampling = &config.sampling;
     let file_system = FileSystem::new(root, &sampling.ignore_mounts, Arc::new(Statvfs));
     let file_systems = file_system.shared();
+    let enabled = sampling.disable.iter().all(|name| name != file_system.name());
+    let refresh_file_systems = enabled.then(|| -> Box<dyn Fn(Duration) + Send> { Box::new(file_system.refresher()) });
     let mut list: Vec<Box<dyn Source>> = vec![
         Box::new(super::cpu::Cpu::new(root)),
         Box::new(super::load::Load::new(root)),
@@ -60,8 +62,9 @@ pub fn all(root: &Root, config: &Config) -> Sources {
         Box::new(super::files::Files::new(root)),
     ];
     list.retain(|source| !sampling.disable.iter().any(|name| name == source.name()));
-    let Services { sources, processes, refreshers } = services::all(root, config);
+    let Services { sources, processes, mut refreshers } = services::all(root, config);
     list.extend(sources);
+    refreshers.extend(refresh_file_systems);
     Sources { list, file_systems, processes, refreshers }
 }
 

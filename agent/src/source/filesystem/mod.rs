@@ -8,9 +8,11 @@ mod mounts;
 mod watch;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tacit_wire::semconv as sc;
 
+use super::feed::Feed;
 use super::{Root, Sample, Sampled, Slot, Source, SourceError};
 
 pub use watch::{Space, StatFs, Statvfs};
@@ -60,7 +62,8 @@ impl FileSystems {
 pub struct FileSystem {
     newest: FileSystems,
     places: Vec<Place>,
-    _watcher: watch::Watcher,
+    /// `None` when the system gave it no thread; `newest` says so.
+    watcher: Option<Arc<Feed<()>>>,
 }
 
 #[derive(Debug)]
@@ -69,7 +72,8 @@ struct Place {
     used: Slot,
     free: Slot,
     share: Slot,
-    inodes: Slot,
+    /// `None` where inodes are not counted.
+    inodes: Option<Slot>,
     read_only: Slot,
 }
 
@@ -78,8 +82,8 @@ impl FileSystem {
     #[must_use]
     pub fn new(root: &Root, ignore: &[String], stat: Arc<dyn StatFs>) -> Self {
         let newest = FileSystems::default();
-        let watcher = watch::Watcher::start(root.join("proc/self/mountinfo"), ignore.to_vec(), stat, newest.clone());
-        Self { newest, places: Vec::new(), _watcher: watcher }
+        let watcher = watch::start(root.join("proc/self/mountinfo"), ignore.to_vec(), stat, newest.clone());
+        Self { newest, places: Vec::new(), watcher: watcher.map(Arc::new) }
     }
 
     /// The shared newest state.
@@ -88,12 +92,18 @@ impl FileSystem {
         self.newest.clone()
     }
 
+    /// Each call has all mounts asked now, and waits at most so long for it.
+    pub fn refresher(&self) -> impl Fn(Duration) + Send + 'static + use<> {
+        let watcher = self.watcher.clone();
+        move |limit| watcher.iter().for_each(|watcher| watcher.refresh(limit))
+    }
+
     /// Retires mounts that are gone and registers new ones.
     fn follow(&mut self, mounts: &[MountUsage], out: &mut Sample<'_>) {
         self.places.retain(|place| {
             let stays = mounts.iter().any(|m| m.mount == place.mount);
             if !stays {
-                for slot in [place.used, place.free, place.share, place.inodes, place.read_only] {
+                for slot in [place.used, place.free, place.share, place.read_only].into_iter().chain(place.inodes) {
                     out.table.retire(slot);
                 }
             }
@@ -110,7 +120,7 @@ impl FileSystem {
                 used: out.table.register(&sc::FS_USAGE, &state("used")),
                 free: out.table.register(&sc::FS_USAGE, &state("free")),
                 share: out.table.register(&sc::FS_UTILIZATION, &[mount]),
-                inodes: out.table.register(&sc::FS_INODES, &[mount]),
+                inodes: None,
                 read_only: out.table.register(&sc::FS_READ_ONLY, &[mount]),
             });
         }
@@ -127,23 +137,26 @@ impl Source for FileSystem {
         if let Some(error) = &newest.error {
             return Err(SourceError::Other(error.clone()));
         }
-        if newest.round > 0 && newest.mounts.is_empty() {
-            return Ok(Sampled::Absent("no mounted file system with a device of its own".into()));
-        }
         if newest.mounts.len() != self.places.len()
             || newest.mounts.iter().zip(&self.places).any(|(m, p)| m.mount != p.mount)
         {
             self.follow(&newest.mounts, out);
         }
+        if newest.round > 0 && newest.mounts.is_empty() {
+            return Ok(Sampled::Absent("no mounted file system with a device of its own".into()));
+        }
         for mount in &newest.mounts {
-            let Some(place) = self.places.iter().find(|p| p.mount == mount.mount) else { continue };
+            let Some(place) = self.places.iter_mut().find(|p| p.mount == mount.mount) else { continue };
             out.set(place.read_only, if mount.read_only { 1.0 } else { 0.0 });
             if let Some(space) = mount.space {
                 out.set(place.used, space.used as f32);
                 out.set(place.free, space.free as f32);
                 out.set(place.share, space.utilization());
                 if let Some(inodes) = space.inodes {
-                    out.set(place.inodes, inodes);
+                    let slot = *place.inodes.get_or_insert_with(|| {
+                        out.table.register(&sc::FS_INODES, &[("system.filesystem.mountpoint", &*mount.mount)])
+                    });
+                    out.set(slot, inodes);
                 }
             }
         }

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use super::super::feed::Feed;
 use super::mounts::{self, Mount};
 use super::{FileSystems, MountUsage, Snapshot};
 
@@ -63,34 +64,16 @@ impl StatFs for Statvfs {
     }
 }
 
-/// Ends the watcher thread when dropped.
-#[derive(Debug)]
-pub struct Watcher {
-    _stop: Sender<()>,
-}
-
-impl Watcher {
-    /// Starts the thread; the first round begins at once.
-    pub fn start(mountinfo: PathBuf, ignore: Vec<String>, stat: Arc<dyn StatFs>, out: FileSystems) -> Self {
-        let (stop, stopped) = channel();
-        let failed = out.clone();
-        let run = move || {
-            let mut rounds = Rounds { mountinfo, ignore, stat, worker: None, stuck: Vec::new(), round: 0 };
-            loop {
-                out.publish(rounds.next());
-                if !matches!(stopped.recv_timeout(INTERVAL), Err(RecvTimeoutError::Timeout)) {
-                    return;
-                }
-            }
-        };
-        if let Err(e) = spawn("tacit-slow-fs", run) {
-            failed.publish(Snapshot {
-                error: Some(format!("cannot start the file-system thread: {e}")),
-                ..Snapshot::default()
-            });
-        }
-        Self { _stop: stop }
-    }
+/// Starts the thread that asks all mounts again and again; the first round begins at once. `None`, and the reason in
+/// `out`, when the system refuses it.
+pub fn start(mountinfo: PathBuf, ignore: Vec<String>, stat: Arc<dyn StatFs>, out: FileSystems) -> Option<Feed<()>> {
+    let failed = out.clone();
+    let mut rounds = Rounds { mountinfo, ignore, stat, worker: None, stuck: Vec::new(), round: 0 };
+    let refused = |e| {
+        let error = Some(format!("cannot start the file-system thread: {e}"));
+        failed.publish(Snapshot { error, ..Snapshot::default() });
+    };
+    Feed::start("tacit-slow-fs", INTERVAL, move || out.publish(rounds.next())).map_err(refused).ok()
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
