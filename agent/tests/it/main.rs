@@ -2,6 +2,8 @@
 
 mod cli;
 mod config;
+mod kernel;
 mod outbox;
 mod publish;
+mod tree;
 mod units;

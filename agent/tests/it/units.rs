@@ -1,84 +1,13 @@
 //! Sources of units, containers, hardware and processes against recorded trees.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
-use tacit_agent::clock::Tick;
 use tacit_agent::source::cgroup::{Cgroups, Layout};
 use tacit_agent::source::hardware::Hardware;
 use tacit_agent::source::processes::{Processes, Scanner};
-use tacit_agent::source::{Root, Sample, Sampled, SeriesTable, Source, SourceError};
-use tempfile::TempDir;
+use tacit_agent::source::{Root, Sampled};
 
-const START: Tick = Tick { mono_ms: 1_000_000, wall_ms: 1_700_000_000_000 };
-
-/// A copy of a recorded tree that a test may change.
-struct Tree(TempDir);
-
-impl Tree {
-    fn of(board: &str) -> Self {
-        let tree = Self(tempfile::tempdir().expect("a folder"));
-        copy(&fixture(board), tree.0.path());
-        tree
-    }
-
-    fn root(&self) -> Root {
-        Root::new(self.0.path())
-    }
-
-    fn write(&self, path: &str, text: impl AsRef<[u8]>) {
-        std::fs::write(self.0.path().join(path), text).expect("the folder is there");
-    }
-}
-
-fn fixture(board: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(board)
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("a folder");
-    for entry in std::fs::read_dir(from).expect("a folder").map(|e| e.expect("an entry")) {
-        let to = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &to);
-        } else {
-            std::fs::copy(entry.path(), &to).expect("a copy");
-        }
-    }
-}
-
-/// A source with its table and frame.
-struct Rig {
-    source: Box<dyn Source>,
-    table: SeriesTable,
-    values: Vec<f32>,
-    at: Tick,
-}
-
-impl Rig {
-    fn new(source: impl Source + 'static) -> Self {
-        Self { source: Box::new(source), table: SeriesTable::new(512), values: vec![f32::NAN; 512], at: START }
-    }
-
-    /// One sample, two seconds after the last.
-    fn sample(&mut self) -> Result<Sampled, SourceError> {
-        self.at = self.at.plus_ms(2000);
-        self.values.fill(f32::NAN);
-        self.source.sample(&mut Sample { at: self.at, table: &mut self.table, values: &mut self.values })
-    }
-
-    /// Every series with its value, sorted.
-    fn lines(&mut self) -> String {
-        let Some(dictionary) = self.table.publish() else { return "unchanged".into() };
-        let mut lines: Vec<String> = dictionary
-            .entries
-            .iter()
-            .map(|e| format!("{} [{}] = {}", e.def.label(), e.def.unit, self.values[e.slot.index()]))
-            .collect();
-        lines.sort();
-        lines.join("\n")
-    }
-}
+use crate::tree::{Rig, START, Tree, fixture};
 
 #[test]
 fn version_2_units_and_containers() {
@@ -123,7 +52,7 @@ fn a_unit_that_stops_gives_its_slots_back() {
     let mut rig = Rig::new(Cgroups::new(&tree.root(), 512).expect("no thread is needed"));
     rig.sample().expect("a good tree");
     let before = rig.table.len();
-    std::fs::remove_dir_all(tree.0.path().join("sys/fs/cgroup/system.slice/nginx.service")).expect("it is there");
+    std::fs::remove_dir_all(tree.path("sys/fs/cgroup/system.slice/nginx.service")).expect("it is there");
     rig.sample().expect("a good tree");
     assert!(rig.table.len() < before);
     assert!(!rig.lines().contains("nginx"));
@@ -134,7 +63,7 @@ fn only_the_largest_units_are_followed() {
     let tree = Tree::of("cgroup-v2");
     for i in 0..500 {
         let folder = format!("sys/fs/cgroup/system.slice/job{i}.service");
-        std::fs::create_dir_all(tree.0.path().join(&folder)).expect("a folder");
+        std::fs::create_dir_all(tree.path(&folder)).expect("a folder");
         tree.write(&format!("{folder}/memory.current"), format!("{}\n", 1000 + i));
         tree.write(&format!("{folder}/cpu.stat"), "usage_usec 1\n");
     }
@@ -178,7 +107,7 @@ fn a_laptop() {
     rig.sample().expect("a good tree");
     insta::assert_snapshot!(rig.lines());
 
-    std::fs::remove_dir_all(tree.0.path().join("sys/class/power_supply/BAT0")).expect("it is there");
+    std::fs::remove_dir_all(tree.path("sys/class/power_supply/BAT0")).expect("it is there");
     rig.sample().expect("a good tree");
     assert!(!rig.lines().contains("bat0"), "a battery that was taken out is gone");
 }
@@ -206,7 +135,7 @@ fn processes_on_top() {
     };
     tree.write("proc/900/stat", stat(900, "postgres", 'D', 99_100, 4600, 98_560));
     tree.write("proc/900/io", "read_bytes: 8812021280\nwrite_bytes: 4220001280\n");
-    std::fs::create_dir(tree.0.path().join("proc/950")).expect("a folder");
+    std::fs::create_dir(tree.path("proc/950")).expect("a folder");
     tree.write("proc/950/stat", stat(950, "born", 'R', 250, 100_200, 100));
     let second = scanner.scan(START.plus_ms(10_000)).expect("a good tree");
     assert_eq!((second.total, second.running, second.blocked, second.zombie, second.stopped), (7, 2, 1, 1, 1));
@@ -229,7 +158,7 @@ fn processes_on_top() {
 fn many_processes_are_all_counted() {
     let tree = Tree::of("cgroup-v2");
     for pid in 10_000..11_000 {
-        std::fs::create_dir(tree.0.path().join(format!("proc/{pid}"))).expect("a folder");
+        std::fs::create_dir(tree.path(&format!("proc/{pid}"))).expect("a folder");
         let line = format!("{pid} (p) S 1 1 1 0 -1 0 0 0 0 0 {pid} 0 0 0 20 0 1 0 5 0 {} 0\n", pid + 10_000);
         tree.write(&format!("proc/{pid}/stat"), line);
     }
