@@ -83,7 +83,7 @@ fn parts(port: u16, folder: &Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<
         },
         tuning: Tuning {
             backoff_min: Duration::from_millis(20),
-            ack_timeout: Duration::from_secs(4),
+            ack_timeout: Duration::from_secs(1),
             ..Tuning::default()
         },
         outbox: Outbox::open(disk, Limits::new(64 << 20, 7 * 86_400_000), streams, Tick::now()).unwrap(),
@@ -170,7 +170,6 @@ fn kill_under_load(folder: &Path, up: &Up<'_>, port: u16) {
         let (stop, stopped) = watch::channel(None);
         let parts = parts(port, &folder.join("outbox"), rx);
         let status = Arc::clone(&parts.status);
-        let began = std::time::Instant::now();
         let mut running = up.start();
         let net = tokio::spawn(Net::new(parts).run(stopped));
         for life in 0..=KILLS {
@@ -181,7 +180,6 @@ fn kill_under_load(folder: &Path, up: &Up<'_>, port: u16) {
                 // In the midst of its work: some of this life's messages are stored, some are on their way, some wait.
                 let held = status.outbox_bytes();
                 until(folder, "half of it stored", || status.outbox_bytes() <= held / 2).await;
-                println!("life {life}: {:?}", began.elapsed());
                 running.kill();
                 running = up.start();
             }

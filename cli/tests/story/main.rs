@@ -168,7 +168,7 @@ fn look_and_acknowledge(up: &Up, http: u16, id: i64) {
     }
     assert!(browser.script("return document.querySelectorAll('.chart canvas').length").as_i64() > Some(0));
     browser.click("button[data-post$='/acknowledge']");
-    browser.wait_for(".what .meta strong", "acknowledged");
+    browser.wait_for(".what .meta strong", "Acknowledged");
     let complaints = browser.complaints();
     assert!(complaints.is_empty(), "the page works without complaint: {complaints:?}");
     let state = get(up, &format!("/incidents/{id}")).unwrap();

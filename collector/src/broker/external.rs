@@ -8,6 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{LastWill, Packet, Publish};
 use rumqttc::{AckMode, AsyncClient, Event, EventLoop, MqttOptions, PublishOptions};
@@ -16,7 +18,7 @@ use tacit_wire::message::Status;
 use tacit_wire::topic::Down;
 use tacit_wire::{NodeId, SiteId, Topic};
 use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -163,7 +165,8 @@ impl Session<'_> {
         let mut poll = tokio::spawn(poll(events, packets));
         client.subscribe(SHARED, QoS::AtLeastOnce).await?;
         self.announce(&client, true).await?;
-        let mut taking: JoinSet<Option<(SiteId, NodeId)>> = JoinSet::new();
+        // In order: a message may need what the one before it introduced, and MQTT wants its acknowledgements in order too.
+        let mut taking = FuturesOrdered::new();
         let mut owed = Owed::new();
         let mut ack_timer = tokio::time::interval(ACK_AFTER);
         loop {
@@ -171,10 +174,12 @@ impl Session<'_> {
                 ended = &mut poll => anyhow::bail!("{}", ended??),
                 () = stop.cancelled() => break,
                 Some(publish) = incoming.recv() => {
-                    taking.spawn(take(Arc::clone(self.ingest), client.clone(), publish));
+                    taking.push_back(take(self.ingest, publish));
                 }
-                Some(done) = taking.join_next() => {
-                    if let Ok(Some(node)) = done {
+                Some((publish, node)) = taking.next() => {
+                    // The connection may have gone meanwhile: the message comes again and is a duplicate.
+                    let _ = client.ack(&publish).await;
+                    if let Some(node) = node {
                         let count = owed.entry(node.clone()).or_default();
                         *count += 1;
                         if *count >= ACK_EVERY {
@@ -229,14 +234,13 @@ async fn poll(mut events: EventLoop, packets: mpsc::Sender<Publish>) -> anyhow::
     }
 }
 
-/// Stores one message, then acknowledges it to the broker.
-async fn take(ingest: Arc<Ingest>, client: AsyncClient, publish: Publish) -> Option<(SiteId, NodeId)> {
+/// Stores one message; says whose it was.
+async fn take(ingest: &Ingest, publish: Publish) -> (Publish, Option<(SiteId, NodeId)>) {
     let topic = String::from_utf8_lossy(&publish.topic).into_owned();
     ingest.take(&topic, &publish.payload, "(external broker)").await;
-    // The connection may have gone meanwhile: the message comes again and is a duplicate.
-    let _ = client.ack(&publish).await;
-    match topic.parse() {
+    let node = match topic.parse() {
         Ok(Topic::Up(site, node, _)) => Some((site, node)),
         _ => None,
-    }
+    };
+    (publish, node)
 }

@@ -1,6 +1,6 @@
 //! Which incident an event belongs to, and when an incident is over. Pure: `now` is an argument.
 
-use tacit_wire::message::{EventKind, Phase};
+use tacit_wire::message::{Event, EventKind, Phase};
 
 use crate::store::{AuditEntry, EventRecord, Incident, IncidentChange, IncidentDetail, IncidentState, Label};
 
@@ -37,8 +37,9 @@ pub fn decide(event: &EventRecord, incidents: &[Incident], now_ms: i64) -> Decis
     if let Some(incident) = open {
         return join(event, incident, now_ms, "event-added");
     }
-    let back =
-        incidents.iter().find(|i| i.resolved_ms.is_some_and(|at| event.onset_ms - at <= REOPEN_MS && !event.closed()));
+    let back = incidents
+        .iter()
+        .find(|i| i.resolved_ms.is_some_and(|at| event.onset_ms.saturating_sub(at) <= REOPEN_MS && !event.closed()));
     match back {
         Some(incident) => join(event, incident, now_ms, "reopened"),
         None => open_new(event, now_ms),
@@ -50,6 +51,11 @@ fn near(incident: &Incident, event: &EventRecord, within_ms: i64) -> bool {
     event.onset_ms <= incident.updated_ms + within_ms
 }
 
+/// JSON has no infinity: an incident that holds one could not be read again.
+fn severity(event: &Event) -> f32 {
+    event.severity.get().unwrap_or(0.0).clamp(0.0, 1.0)
+}
+
 fn open_new(event: &EventRecord, now_ms: i64) -> Decision {
     let e = &event.event;
     let incident = Incident {
@@ -57,7 +63,7 @@ fn open_new(event: &EventRecord, now_ms: i64) -> Decision {
         state: IncidentState::Open,
         muted_by: None,
         title: e.text.clone(),
-        severity: e.severity.get().unwrap_or(0.0),
+        severity: severity(e),
         nodes: vec![e.head.node.clone()],
         onset_ms: event.onset_ms,
         opened_ms: now_ms,
@@ -96,7 +102,7 @@ fn renew(event: &EventRecord, incident: &Incident, now_ms: i64) -> Decision {
 fn worse(event: &EventRecord, incident: &Incident, now_ms: i64) -> Incident {
     let mut incident = incident.clone();
     let e = &event.event;
-    let severity = e.severity.get().unwrap_or(0.0);
+    let severity = severity(e);
     if e.kind != EventKind::Context && severity >= incident.severity && e.phase != Phase::Close {
         incident.severity = severity;
         incident.title.clone_from(&e.text);

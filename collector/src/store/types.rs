@@ -92,7 +92,7 @@ pub struct NodeRecord {
     #[schema(value_type = Object)]
     pub birth: Birth,
     /// Its last report.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Option<Object>)]
     pub report: Option<Report>,
     /// Incidents open on it.
     pub open_incidents: u32,

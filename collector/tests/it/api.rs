@@ -44,6 +44,10 @@ async fn every_operation_answers_as_described() {
     assert_eq!((&one["presence"], &one["open_incidents"]), (&json!("online"), &json!(1)));
     assert_eq!((&one["birth"]["identity"]["hostname"], &one["report"]["uptime_s"]), (&json!("web-1"), &json!(60)));
 
+    // A node that has said no more than that it is there.
+    site.node("web-2").await.say("birth", &birth("web-2", 1)).await;
+    assert_eq!(good("GET", "/api/v1/nodes/web-2", "").await["report"], Value::Null);
+
     let series = good("GET", "/api/v1/nodes/web-1/series", "").await;
     let cpu = json!({ "id": 1, "name": "system.cpu.utilization", "unit": "1" });
     assert_eq!(series["series"], json!([cpu]));

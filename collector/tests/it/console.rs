@@ -326,3 +326,34 @@ async fn times_beyond_every_calendar_are_shown() {
     }
     site.stop().await;
 }
+
+#[tokio::test]
+async fn numbers_beyond_all_bounds_stop_nothing() {
+    for at_ms in [i64::MAX, i64::MIN] {
+        let site = Site::start().await;
+        let node = site.node("web-1").await;
+        let mut born = birth("web-1", 1);
+        born.clock.wall_ms = at_ms;
+        node.say("birth", &born).await;
+        node.say("summary", &Summary { start_ms: at_ms, step_s: u32::MAX, ..summary("web-1", 1) }).await;
+        let mut odd = event("web-1", 1, 9, Phase::Open);
+        odd.onset_ms = at_ms;
+        odd.severity = Num(f32::INFINITY);
+        node.say("event", &odd).await;
+        site.until("/api/v1/status", |status| status["totals"]["incidents_open"] == 1).await;
+        for path in PAGES {
+            page(&site, path, 200).await;
+        }
+        assert_eq!(site.json("/api/v1/incidents/1").await["incident"]["severity"], 1.0);
+        assert_eq!(site.post("/api/v1/incidents/1/resolve", "{}").await.status, 200);
+        // The next event of such a time.
+        let mut later = event("web-1", 2, 8, Phase::Open);
+        later.onset_ms = i64::MIN;
+        node.say("event", &later).await;
+        site.until("/api/v1/incidents", |list| {
+            list["incidents"][0]["events"] != 0 && list["incidents"][0]["state"] != "resolved"
+        })
+        .await;
+        site.stop().await;
+    }
+}

@@ -30,7 +30,7 @@ pub fn store(t: &Transaction<'_>, message: &Incoming) -> Result<Outcome, StoreEr
         IncomingBody::Event(m) => event(t, m, offset, now)?,
         IncomingBody::Links(m) => {
             t.prepare_cached("INSERT OR REPLACE INTO links (node, start, data) VALUES (?1, ?2, ?3)")?
-                .execute(params![head.node.as_str(), m.start_ms - offset, blob(m.as_ref())])?;
+                .execute(params![head.node.as_str(), m.start_ms.saturating_sub(offset), blob(m.as_ref())])?;
         }
         IncomingBody::Report(m) => report(t, m)?,
     }
@@ -66,7 +66,7 @@ fn birth(t: &Transaction<'_>, message: &Incoming, birth: &Birth) -> Result<Outco
         birth.node.as_str(),
         message.site.as_str(),
         now,
-        birth.clock.wall_ms - now,
+        birth.clock.wall_ms.saturating_sub(now),
         int(birth.connection),
         blob(birth)
     ])?;
@@ -97,7 +97,7 @@ fn summary(t: &Transaction<'_>, m: &Summary, offset: i64) -> Result<(), StoreErr
         let key = params![node.as_str(), row.id.0, m.epoch];
         let Some(series) = series_of.query_row(key, |r| r.get::<_, i64>(0)).optional()? else { continue };
         for (step, mean) in row.mean.iter().enumerate() {
-            let at = m.start_ms - offset + step as i64 * i64::from(m.step_s) * 1000;
+            let at = m.start_ms.saturating_sub(offset).saturating_add(step as i64 * i64::from(m.step_s) * 1000);
             let pick = |list: &Option<Vec<Num>>| list.as_ref().and_then(|l| l.get(step)?.get());
             if mean.get().is_some() {
                 insert.execute(params![series, at, mean.get(), pick(&row.min), pick(&row.max)])?;
@@ -142,6 +142,13 @@ fn event(t: &Transaction<'_>, m: &Event, offset: i64, now: i64) -> Result<(), St
         "INSERT INTO event (node, event, onset, received, phase, judged, data) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)
          ON CONFLICT (node, event) DO UPDATE SET phase = ?5, judged = 0, data = ?6",
     )?
-    .execute(params![node.as_str(), m.event.0, m.onset_ms - offset, now, rank(m.phase), blob(&newest)])?;
+    .execute(params![
+        node.as_str(),
+        m.event.0,
+        m.onset_ms.saturating_sub(offset),
+        now,
+        rank(m.phase),
+        blob(&newest)
+    ])?;
     Ok(())
 }
