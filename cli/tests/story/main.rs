@@ -175,5 +175,5 @@ fn look_and_acknowledge(up: &Up, http: u16, id: i64) {
     assert_eq!(state["incident"]["state"], "acknowledged", "{state}");
     browser.open(&format!("{console}/nodes"));
     browser.click("main a[href^='/nodes/']");
-    browser.wait_for("main", "series");
+    browser.wait_for("main", "Live: every sample");
 }
