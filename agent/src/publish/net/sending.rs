@@ -73,7 +73,12 @@ impl<D: Disk> Net<D> {
                     warn!(stream = %key.stream, seq = key.seq.0, reason, "The broker refused a message; it is sent again later.");
                 }
                 self.outstanding.remove(&key);
-                self.refused.push((key, Instant::now() + self.parts.tuning.refused_wait));
+                // What was on its way when a collector came back is told "nobody there" after the collector's status: soon again.
+                let mut wait = self.parts.tuning.refused_wait;
+                if self.collector.as_ref().is_some_and(|c| c.up) && self.send_from.elapsed() < wait {
+                    wait = wait.min(Duration::from_secs(1));
+                }
+                self.refused.push((key, Instant::now() + wait));
             }
         }
     }
