@@ -10,6 +10,9 @@ use super::{MOST_OUTSTANDING, Net, Phase};
 use crate::outbox::{Disk, Key, Message};
 use crate::publish::mqtt::{Outcome, outcome};
 
+/// Wait before something is handed over again that nobody refused for good.
+const SOON: Duration = Duration::from_secs(1);
+
 impl<D: Disk> Net<D> {
     pub(super) fn send(&mut self) {
         if !self.up {
@@ -42,7 +45,7 @@ impl<D: Disk> Net<D> {
             self.notices.spawn(async move { (connection, key, outcome(notice).await) });
         } else if let Some(key) = key {
             self.outstanding.remove(&key);
-            self.refused.push((key, Instant::now() + Duration::from_secs(1)));
+            self.refused.push((key, Instant::now() + SOON));
         }
     }
 
@@ -69,15 +72,15 @@ impl<D: Disk> Net<D> {
             // The connection is about to end: everything is sent again on the next one.
             Outcome::Lost => {}
             Outcome::Nobody | Outcome::Refused(_) => {
-                if let Outcome::Refused(reason) = outcome {
+                if let Outcome::Refused(reason) = &outcome {
                     warn!(stream = %key.stream, seq = key.seq.0, reason, "The broker refused a message; it is sent again later.");
                 }
                 self.outstanding.remove(&key);
-                // What was on its way when a collector came back is told "nobody there" after the collector's status: soon again.
-                let mut wait = self.parts.tuning.refused_wait;
-                if self.collector.as_ref().is_some_and(|c| c.up) && self.send_from.elapsed() < wait {
-                    wait = wait.min(Duration::from_secs(1));
-                }
+                // What was on its way when a collector came back hears "nobody there" after that collector's status: soon again.
+                let just_back = self.collector.as_ref().is_some_and(|c| c.up)
+                    && self.send_from.elapsed() < self.parts.tuning.refused_wait;
+                let soon = outcome == Outcome::Nobody && just_back;
+                let wait = if soon { SOON } else { self.parts.tuning.refused_wait };
                 self.refused.push((key, Instant::now() + wait));
             }
         }
