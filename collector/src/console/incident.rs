@@ -216,22 +216,31 @@ fn process(p: &ProcessNote) -> ProcessRow {
     }
 }
 
+/// What a moment of the timeline tells. Within one millisecond they stand in this order: a cause before what it did.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Context,
+    Began,
+    Ended,
+    Done,
+}
+
 /// Phases, context and what people did, in one list, oldest first.
 fn timeline(detail: &IncidentDetail) -> Vec<Moment> {
-    let mut list: Vec<(i64, String)> = Vec::new();
+    let mut list: Vec<(i64, Told, String)> = Vec::new();
     for record in &detail.events {
         let e = &record.event;
-        let what = match e.kind {
-            EventKind::Rule => format!("began: {} (rule {})", e.text, e.rule.as_deref().unwrap_or("?")),
-            EventKind::Context => e.text.clone(),
-            _ => format!("began: {}", e.text),
+        let (told, what) = match e.kind {
+            EventKind::Rule => (Told::Began, format!("began: {} (rule {})", e.text, e.rule.as_deref().unwrap_or("?"))),
+            EventKind::Context => (Told::Context, e.text.clone()),
+            _ => (Told::Began, format!("began: {}", e.text)),
         };
-        list.push((record.onset_ms, what));
+        list.push((record.onset_ms, told, what));
         if let (Some(end), true) = (e.end_ms, e.kind != EventKind::Context) {
-            list.push((here(record, end), format!("ended: {}", e.text)));
+            list.push((here(record, end), Told::Ended, format!("ended: {}", e.text)));
         }
         for c in &e.context {
-            list.push((here(record, c.at_ms), c.text.clone()));
+            list.push((here(record, c.at_ms), Told::Context, c.text.clone()));
         }
     }
     for entry in &detail.audit {
@@ -239,11 +248,11 @@ fn timeline(detail: &IncidentDetail) -> Vec<Moment> {
             continue;
         }
         let note = entry.note.as_ref().filter(|_| entry.action != "opened").map_or(String::new(), |n| format!(": {n}"));
-        list.push((entry.at_ms, format!("{} by {}{note}", entry.action, entry.actor)));
+        list.push((entry.at_ms, Told::Done, format!("{} by {}{note}", entry.action, entry.actor)));
     }
     list.sort();
     list.dedup();
-    list.into_iter().map(|(at_ms, text)| Moment { when: time(at_ms), text }).collect()
+    list.into_iter().map(|(at_ms, _, text)| Moment { when: time(at_ms), text }).collect()
 }
 
 /// A time by the node's clock, brought to ours as the onset was. Whatever the node says, this is a time.

@@ -194,6 +194,8 @@ async fn site_saying(text: &str) -> Site {
     node.say("summary", &Summary { start_ms: now_ms() - 120_000, series, ..summary("web-1", 1) }).await;
 
     let mut bad = event("web-1", 1, 9, Phase::Open);
+    // Before the incident, so that every timeline has one order.
+    bad.onset_ms -= 1000;
     bad.text = t();
     bad.rule = Some(t());
     bad.model = Some(Digest([1; 32]));
