@@ -68,3 +68,13 @@ pub fn event(
     };
     crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None }
 }
+
+/// An incident that an event of `web-1` opened.
+pub fn incident() -> crate::store::Incident {
+    use crate::incident::logic::{Decision, decide};
+    use tacit_wire::message::{EventKind, Phase};
+    match decide(&event(1, EventKind::Anomaly, Phase::Open, 0), &[], 0) {
+        Decision::Change(change) => change.incident,
+        Decision::Nothing => panic!("an incident was expected"),
+    }
+}

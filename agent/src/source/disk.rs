@@ -6,7 +6,8 @@
 //!
 //! After the name: reads, reads merged, sectors read, ms reading, writes, writes merged, sectors written, ms writing,
 //! operations under way, ms busy, weighted ms. Sectors are 512 bytes whatever the device. The ms counters, and on 32-bit
-//! kernels all, wrap at 32 bits. Whole devices only: a partition has no entry of its own under `/sys/block`.
+//! kernels all, wrap at 32 bits. Whole devices only: a partition has no entry of its own under `/sys/block`; the boot and
+//! replay-protected areas of an eMMC have one, but nothing reads or writes them.
 
 use tacit_wire::semconv as sc;
 
@@ -108,7 +109,8 @@ impl State {
         let Ok(name) = std::str::from_utf8(name) else { return false };
         // In /sys/block a '/' of the name ("cciss/c0d0") is written '!'.
         let whole = self.root.join("sys/block").join(name.replace('/', "!")).exists();
-        whole && !self.ignore.iter().any(|prefix| name.starts_with(prefix.as_str()))
+        let area = name.strip_prefix("mmcblk").is_some_and(|rest| rest.contains("boot") || rest.contains("rpmb"));
+        whole && !area && !self.ignore.iter().any(|prefix| name.starts_with(prefix.as_str()))
     }
 }
 

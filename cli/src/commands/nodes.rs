@@ -12,6 +12,8 @@ use crate::output::{ago, now_ms, table};
 #[derive(Serialize, Deserialize)]
 struct Nodes {
     nodes: Vec<NodeRecord>,
+    #[serde(skip_serializing)]
+    next: Option<String>,
 }
 
 /// Lists the nodes.
@@ -19,7 +21,13 @@ struct Nodes {
 /// # Errors
 /// When the collector cannot be asked.
 pub fn run(ask: &Ask) -> Result<()> {
-    let answer: Nodes = Client::new(&ask.collector).get("/nodes")?;
+    let client = Client::new(&ask.collector);
+    let mut answer: Nodes = client.get("/nodes")?;
+    while let Some(after) = answer.next.take() {
+        let more: Nodes = client.get(&format!("/nodes?after={after}"))?;
+        answer.nodes.extend(more.nodes);
+        answer.next = more.next;
+    }
     if ask.json {
         return print_json(&answer);
     }

@@ -11,7 +11,7 @@ use super::{ApiError, ApiState, Problem};
 use crate::clock::now_ms;
 use crate::incident::actions::{Action, act};
 use crate::ingest::Live;
-use crate::store::{Incident, IncidentDetail, IncidentId, IncidentQuery, Label};
+use crate::store::{Incident, IncidentDetail, IncidentId, IncidentQuery, Label, StoreError};
 
 /// Which incidents.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -105,9 +105,14 @@ pub async fn perform(
     if [Some(&actor), note.as_ref(), assignee].into_iter().flatten().any(|text| text.len() > TEXT_MAX) {
         return Err(ApiError::bad(format!("a text is longer than {TEXT_MAX} bytes"), "say it shorter"));
     }
-    let incident = read(state, id).await?.incident;
-    let change = act(&incident, action, &actor, note, now_ms())?;
-    let saved = state.store.save_incident(change).await?;
+    let saved = loop {
+        let incident = read(state, id).await?.incident;
+        match state.store.save_incident(act(&incident, action, &actor, note.clone(), now_ms())?).await {
+            // The collector or another person was faster: act on what is there now.
+            Err(StoreError::Stale(_)) => {}
+            saved => break saved?,
+        }
+    };
     // Nobody may be listening.
     let _ = state.ingest.live.send(Live::Incident(Box::new(saved.clone())));
     Ok(saved)

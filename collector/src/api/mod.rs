@@ -29,7 +29,7 @@ use tracing::error;
 pub use error::{ApiError, Problem};
 pub use extract::{Path, Query};
 pub use incidents::read as incident;
-pub use nodes::read as node;
+pub use nodes::{NodeFilter, page as nodes, read as node};
 pub use openapi::ApiDoc;
 
 use crate::console;

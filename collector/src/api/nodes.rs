@@ -10,18 +10,20 @@ use axum::response::sse::Event;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
-use tacit_wire::SeriesDef;
+use tacit_wire::{NodeId, SeriesDef};
 use tacit_wire::message::{CommandKind, ResultBody};
 use tokio::time::Instant;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::events::node_id;
-use super::extract::Path;
+use super::events::{limit, node_id};
+use super::extract::{Path, Query};
 use super::live::{event, sse};
 use super::{ApiError, ApiState, Problem};
 use crate::clock::now_ms;
 use crate::store::{NodeRecord, PointQuery, SeriesPoints};
 
+/// Nodes of one answer.
+const PAGE: usize = 1000;
 /// Length of a watch lease; it is renewed while somebody looks.
 const LEASE: Duration = Duration::from_secs(30);
 /// Longest wait for an answer.
@@ -33,17 +35,45 @@ const POINTS_MAX: i64 = 500_000;
 const MINUTE_MS: i64 = 60_000;
 const DAY_MS: i64 = 86_400_000;
 
+/// Which nodes to list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFilter {
+    /// Only those whose name comes after this one: `next` of the answer before.
+    after: Option<String>,
+    /// Most nodes to list, 1 to 1000, by default 1000.
+    limit: Option<usize>,
+}
+
 /// A list of nodes.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Nodes {
     /// By name.
     pub nodes: Vec<NodeRecord>,
+    /// There are more: ask again with this as `after`.
+    #[schema(value_type = Option<String>)]
+    pub next: Option<NodeId>,
 }
 
-/// All nodes by name.
-#[utoipa::path(get, path = "/api/v1/nodes", responses((status = 200, body = Nodes)))]
-pub async fn list(State(state): State<ApiState>) -> Result<Json<Nodes>, ApiError> {
-    Ok(Json(Nodes { nodes: state.store.nodes().await? }))
+/// Nodes by name, for the API and the page.
+///
+/// # Errors
+/// When the filter makes no sense or the store cannot be asked.
+pub async fn page(state: &ApiState, filter: &NodeFilter) -> Result<Nodes, ApiError> {
+    let after = filter.after.as_deref().map(node_id).transpose()?;
+    let most = limit(Some(filter.limit.unwrap_or(PAGE)))?;
+    let mut nodes = state.store.nodes(after.as_ref(), most + 1).await?;
+    let more = nodes.len() > most;
+    nodes.truncate(most);
+    let next = nodes.last().filter(|_| more).map(|n| n.node.clone());
+    Ok(Nodes { nodes, next })
+}
+
+/// Nodes by name.
+#[utoipa::path(get, path = "/api/v1/nodes", params(NodeFilter),
+    responses((status = 200, body = Nodes), (status = 400, body = Problem)))]
+pub async fn list(State(state): State<ApiState>, Query(filter): Query<NodeFilter>) -> Result<Json<Nodes>, ApiError> {
+    Ok(Json(page(&state, &filter).await?))
 }
 
 /// One node, for the API and the page.

@@ -8,7 +8,7 @@ use tacit_wire::{Attribute, words};
 
 use super::format::{Line, escape, line, percent, time};
 use super::{Fact, Page, render};
-use crate::api::{self, ApiError, ApiState, Path};
+use crate::api::{self, ApiError, ApiState, NodeFilter, Path, Query};
 use crate::clock::now_ms;
 use crate::store::{IncidentQuery, NodeRecord, PointQuery, Presence};
 
@@ -18,6 +18,7 @@ struct List {
     page: &'static str,
     live: &'static str,
     rows: Vec<Row>,
+    next: Option<String>,
 }
 
 struct Row {
@@ -46,9 +47,11 @@ fn stage(n: &NodeRecord) -> String {
 }
 
 /// The list.
-pub async fn list(State(state): State<ApiState>) -> Page {
-    let rows = state.store.nodes().await?.iter().map(row).collect();
-    render(&List { page: "nodes", live: "node", rows })
+pub async fn list(State(state): State<ApiState>, filter: Result<Query<NodeFilter>, ApiError>) -> Page {
+    let Query(filter) = filter?;
+    let found = api::nodes(&state, &filter).await?;
+    let next = found.next.map(|node| node.to_string());
+    render(&List { page: "nodes", live: "node", rows: found.nodes.iter().map(row).collect(), next })
 }
 
 fn row(n: &NodeRecord) -> Row {

@@ -67,16 +67,7 @@ pub fn act(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::event;
-    use crate::incident::logic::{Decision, decide};
-    use tacit_wire::message::{EventKind, Phase};
-
-    fn incident() -> Incident {
-        match decide(&event(1, EventKind::Anomaly, Phase::Open, 0), &[], 0) {
-            Decision::Change(change) => change.incident,
-            Decision::Nothing => panic!("an incident was expected"),
-        }
-    }
+    use crate::fixtures::incident;
 
     #[test]
     fn the_life_of_an_incident() {

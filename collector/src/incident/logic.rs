@@ -73,6 +73,7 @@ fn open_new(event: &EventRecord, now_ms: i64) -> Decision {
         label: None::<Label>,
         events: 1,
         injected: e.injected,
+        revision: 0,
     };
     change(event, incident, now_ms, Some("opened"))
 }

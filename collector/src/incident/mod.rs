@@ -75,14 +75,18 @@ impl Judge {
     }
 
     async fn judge(&self, event: EventRecord) -> Result<(), StoreError> {
-        let now = now_ms();
-        let node = event.event.head.node.clone();
-        let recent = IncidentQuery { node: Some(node), limit: Some(20), ..IncidentQuery::default() };
-        let incidents = self.store.incidents(recent).await?;
-        match logic::decide(&event, &incidents, now) {
-            Decision::Nothing => {}
-            Decision::Change(change) => {
-                let _ = self.save(*change).await?;
+        let recent =
+            IncidentQuery { node: Some(event.event.head.node.clone()), limit: Some(20), ..IncidentQuery::default() };
+        loop {
+            let incidents = self.store.incidents(recent.clone()).await?;
+            let Decision::Change(change) = logic::decide(&event, &incidents, now_ms()) else { break };
+            match self.save(*change).await {
+                // A person was faster: decide again by what is there now.
+                Err(StoreError::Stale(_)) => {}
+                saved => {
+                    saved?;
+                    break;
+                }
             }
         }
         let _ = self.ingest.live.send(Live::Event(event.event.head.node.clone(), event.event.event));
@@ -94,7 +98,11 @@ impl Judge {
         for incident in self.store.incidents(open).await? {
             let Some(detail) = self.store.incident(incident.id).await? else { continue };
             if let Some(change) = logic::ended(&detail, now_ms()) {
-                let _ = self.save(change).await?;
+                match self.save(change).await {
+                    // It is looked at again in the next round.
+                    Ok(_) | Err(StoreError::Stale(_)) => {}
+                    Err(e) => return Err(e),
+                }
             }
         }
         Ok(())

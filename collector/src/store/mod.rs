@@ -35,6 +35,9 @@ pub enum StoreError {
     /// The change does not fit the present state.
     #[error("{0}")]
     Conflict(String),
+    /// Somebody else changed the incident between reading and writing: read it again.
+    #[error("incident {0} was changed meanwhile")]
+    Stale(IncidentId),
 }
 
 /// The collector's memory.
@@ -56,8 +59,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     // -- nodes ----------------------------------------------------------------------------------------------------
 
-    /// All nodes by name.
-    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError>;
+    /// Nodes by name, at most `limit`, those after `after`.
+    async fn nodes(&self, after: Option<&NodeId>, limit: usize) -> Result<Vec<NodeRecord>, StoreError>;
 
     /// One node.
     async fn node(&self, node: &NodeId) -> Result<Option<NodeRecord>, StoreError>;
@@ -102,6 +105,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, StoreError>;
 
     /// Writes an incident (new when its id is 0), links events to it and appends to its audit trail, in one transaction.
+    /// Fails with [`StoreError::Stale`] and changes nothing when the incident has another revision by now.
     async fn save_incident(&self, change: IncidentChange) -> Result<Incident, StoreError>;
 
     /// Stored events that no incident has looked at yet, oldest first: correlation goes on from here after a crash.

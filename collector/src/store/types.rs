@@ -239,6 +239,10 @@ pub struct Incident {
     pub events: u32,
     /// All its events were injected by a demonstration or test.
     pub injected: bool,
+    /// Counts its changes. A change that was made from an older revision is refused, so that a person and the collector
+    /// never undo what the other did.
+    #[serde(default)]
+    pub revision: u64,
 }
 
 /// An incident with what it holds.

@@ -266,6 +266,7 @@ async fn lists_are_newest_first_and_bounded() {
         node.say("event", &one).await;
         site.until("/api/v1/status", |status| status["totals"]["incidents_open"] == n).await;
     }
+    let strings = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     let names = |list: &Value, at: &str| -> Vec<String> {
         list.as_array().unwrap().iter().map(|i| i.pointer(at).unwrap().as_str().unwrap().to_owned()).collect()
     };
@@ -274,7 +275,12 @@ async fn lists_are_newest_first_and_bounded() {
     let incidents = site.json("/api/v1/incidents?limit=2").await;
     assert_eq!(names(&incidents["incidents"], "/nodes/0"), ["web-3", "web-2"]);
     let nodes = site.json("/api/v1/nodes").await;
-    assert_eq!(names(&nodes["nodes"], "/node"), ["web-1", "web-2", "web-3"]);
+    assert_eq!((names(&nodes["nodes"], "/node"), &nodes["next"]), (strings(&["web-1", "web-2", "web-3"]), &Value::Null));
+    let first = site.json("/api/v1/nodes?limit=2").await;
+    assert_eq!((names(&first["nodes"], "/node"), &first["next"]), (strings(&["web-1", "web-2"]), &json!("web-2")));
+    let rest = site.json("/api/v1/nodes?limit=2&after=web-2").await;
+    assert_eq!((names(&rest["nodes"], "/node"), &rest["next"]), (strings(&["web-3"]), &Value::Null));
+    site.get("/api/v1/nodes?after=Web+2").await.error(400, "bad-request");
     site.stop().await;
 }
 

@@ -94,7 +94,7 @@ async fn garbage_is_kept_apart_and_the_connection_lives() {
     let kept = collector.store().quarantined(1000).await.unwrap();
     assert_eq!(kept.len() as u64, sent + 1);
     assert!(kept[0].reason.starts_with("wrong-node: ") && kept[0].client == "web-1", "{:?}", kept[0]);
-    assert!(collector.store().nodes().await.unwrap().is_empty());
+    assert!(collector.store().nodes(None, 10).await.unwrap().is_empty());
 
     assert!(!node.ended());
     assert_eq!(node.publish(&topic("web-1", "birth"), bytes(&birth("web-1", 1))).await, Some(PubAckReason::Success));
@@ -120,7 +120,7 @@ async fn a_node_speaks_and_hears_only_as_itself() {
     }
     assert!(matches!(node.subscribe(&format!("tacit/1/{SITE}/d/web-1/+")).await, SubscribeReasonCode::Success(_)));
     assert_eq!(collector.ingest().counters.now().messages, 0);
-    assert!(collector.store().nodes().await.unwrap().is_empty());
+    assert!(collector.store().nodes(None, 10).await.unwrap().is_empty());
     collector.stop().await;
 }
 
@@ -131,7 +131,7 @@ async fn a_tool_reads_everything_and_writes_nothing() {
     assert!(matches!(tool.subscribe("tacit/1/+/u/+/+").await, SubscribeReasonCode::Success(_)));
     let answer = tool.publish(&topic("web-1", "birth"), bytes(&birth("web-1", 1))).await;
     assert_eq!(answer, Some(PubAckReason::NotAuthorized));
-    assert!(collector.store().nodes().await.unwrap().is_empty());
+    assert!(collector.store().nodes(None, 10).await.unwrap().is_empty());
 
     let node = Client::connect("web-1", port).await;
     let born = bytes(&birth("web-1", 1));

@@ -27,6 +27,10 @@ fn disks_come_and_go() {
     tree.add("proc/diskstats", "sda", 3, 400);
     assert_eq!(read(rig.good(), "sda"), Some(400.0 * 512.0 / 2.0));
 
+    plug("mmcblk0boot0", 8);
+    rig.good();
+    assert_eq!((read(&rig, "mmcblk0boot0"), rig.table.epoch()), (None, epoch + 1), "an area of an eMMC is no disk");
+
     unplug("sda");
     rig.good();
     assert_eq!((read(&rig, "sda"), rig.table.len(), rig.table.epoch()), (None, before, epoch + 2));

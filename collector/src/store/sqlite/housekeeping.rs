@@ -68,7 +68,7 @@ pub fn retain(t: &Transaction<'_>, limits: &Retention, now_ms: i64) -> Result<u6
 /// Counts over everything.
 pub fn totals(c: &Connection) -> Result<Totals, StoreError> {
     let number = |sql: &str| -> Result<i64, StoreError> { Ok(c.query_row(sql, [], |r| r.get(0))?) };
-    let nodes = nodes::list(c, None)?;
+    let nodes = nodes::list(c, None, i64::MAX as usize)?;
     let online = || nodes.iter().filter(|n| n.presence == Presence::Online);
     let promises = || nodes.iter().filter_map(|n| Some(&n.report.as_ref()?.promise));
     Ok(Totals {

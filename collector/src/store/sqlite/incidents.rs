@@ -49,7 +49,16 @@ pub fn detail(c: &Connection, id: IncidentId) -> Result<Option<IncidentDetail>, 
 pub fn save(t: &Transaction<'_>, change: IncidentChange) -> Result<Incident, StoreError> {
     let mut incident = change.incident;
     let open = incident.state != IncidentState::Resolved;
-    if incident.id == 0 {
+    if incident.id != 0 {
+        let known = t
+            .prepare_cached("SELECT id, data FROM incident WHERE id = ?1")?
+            .query_row([incident.id], record)
+            .optional()?
+            .ok_or_else(|| StoreError::NotFound(format!("incident {}", incident.id)))?;
+        if known.revision != incident.revision {
+            return Err(StoreError::Stale(incident.id));
+        }
+    } else {
         t.prepare_cached("INSERT INTO incident (open, opened, data) VALUES (?1, ?2, '{}')")?
             .execute(params![open, incident.opened_ms])?;
         incident.id = t.last_insert_rowid();
@@ -61,17 +70,15 @@ pub fn save(t: &Transaction<'_>, change: IncidentChange) -> Result<Incident, Sto
             incident.id
         ])?;
     }
+    incident.revision += 1;
     incident.events =
         t.prepare_cached("SELECT count(*) FROM event WHERE incident = ?1")?.query_row([incident.id], |r| r.get(0))?;
     let text = serde_json::to_string(&incident).map_err(|e| StoreError::Database(e.to_string()))?;
-    let changed = t.prepare_cached("UPDATE incident SET open = ?2, data = ?3 WHERE id = ?1")?.execute(params![
+    t.prepare_cached("UPDATE incident SET open = ?2, data = ?3 WHERE id = ?1")?.execute(params![
         incident.id,
         open,
         text
     ])?;
-    if changed == 0 {
-        return Err(StoreError::NotFound(format!("incident {}", incident.id)));
-    }
     for node in &incident.nodes {
         t.prepare_cached("INSERT OR IGNORE INTO incident_node (incident, node) VALUES (?1, ?2)")?
             .execute(params![incident.id, node.as_str()])?;

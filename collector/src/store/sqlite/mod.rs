@@ -100,13 +100,14 @@ impl Store for SqliteStore {
         self.read(move |c| housekeeping::quarantined(c, limit)).await
     }
 
-    async fn nodes(&self) -> Result<Vec<NodeRecord>, StoreError> {
-        self.read(|c| nodes::list(c, None)).await
+    async fn nodes(&self, after: Option<&NodeId>, limit: usize) -> Result<Vec<NodeRecord>, StoreError> {
+        let after = after.cloned();
+        self.read(move |c| nodes::list(c, after.as_ref(), limit)).await
     }
 
     async fn node(&self, node: &NodeId) -> Result<Option<NodeRecord>, StoreError> {
         let node = node.clone();
-        self.read(move |c| Ok(nodes::list(c, Some(&node))?.pop())).await
+        self.read(move |c| nodes::one(c, &node)).await
     }
 
     async fn mark_offline(

@@ -6,15 +6,21 @@ use tacit_wire::{NodeId, Num, SeriesDef};
 use super::convert::{blob, from_blob, int, parse};
 use super::{NodeRecord, Point, PointQuery, Presence, SeriesPoints, StoreError};
 
-/// All nodes by name, or one.
-pub fn list(c: &Connection, only: Option<&NodeId>) -> Result<Vec<NodeRecord>, StoreError> {
-    let mut statement = c.prepare_cached(
-        "SELECT node, site, presence, reason, first_seen, last_seen, offset_ms, birth, report,
-             (SELECT count(*) FROM incident_node JOIN incident ON id = incident WHERE incident_node.node = node.node AND open = 1)
-         FROM node WHERE ?1 IS NULL OR node = ?1 ORDER BY node",
-    )?;
-    let rows = statement.query_map([only.map(NodeId::as_str)], record)?;
+const RECORD: &str = "SELECT node, site, presence, reason, first_seen, last_seen, offset_ms, birth, report,
+     (SELECT count(*) FROM incident_node JOIN incident ON id = incident WHERE incident_node.node = node.node AND open = 1)
+     FROM node";
+
+/// Nodes by name, those after `after`.
+pub fn list(c: &Connection, after: Option<&NodeId>, limit: usize) -> Result<Vec<NodeRecord>, StoreError> {
+    let mut statement = c.prepare_cached(&format!("{RECORD} WHERE ?1 IS NULL OR node > ?1 ORDER BY node LIMIT ?2"))?;
+    let rows = statement.query_map(params![after.map(NodeId::as_str), limit as i64], record)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One node.
+pub fn one(c: &Connection, node: &NodeId) -> Result<Option<NodeRecord>, StoreError> {
+    let mut statement = c.prepare_cached(&format!("{RECORD} WHERE node = ?1"))?;
+    Ok(statement.query_row([node.as_str()], record).optional()?)
 }
 
 fn record(r: &Row<'_>) -> rusqlite::Result<NodeRecord> {

@@ -102,6 +102,27 @@ fn a_failed_job_leaves_the_others() {
 }
 
 #[test]
+fn a_change_of_an_older_revision_is_refused() {
+    let (_folder, store) = store();
+    let change = |incident: &Incident, action: &str| IncidentChange {
+        incident: incident.clone(),
+        add_events: Vec::new(),
+        audit: vec![AuditEntry { at_ms: 1, actor: "ana".into(), action: action.into(), note: None }],
+    };
+    let new = crate::fixtures::incident();
+    block(async {
+        let opened = store.save_incident(change(&new, "opened")).await.unwrap();
+        let taken = store.save_incident(change(&opened, "acknowledged")).await.unwrap();
+        let late = store.save_incident(change(&opened, "resolved")).await;
+        assert!(matches!(late, Err(StoreError::Stale(id)) if id == opened.id), "{late:?}");
+        let detail = store.incident(opened.id).await.unwrap().unwrap();
+        assert_eq!((detail.incident, detail.audit.len()), (taken, 2));
+        let nobody = Incident { id: 99, ..opened };
+        assert!(matches!(store.save_incident(change(&nobody, "x")).await, Err(StoreError::NotFound(_))));
+    });
+}
+
+#[test]
 fn the_audit_trail_cannot_be_changed() {
     let (_folder, store) = store();
     block(async {
