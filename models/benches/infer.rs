@@ -40,7 +40,12 @@ fn standardise(bencher: Bencher<'_, '_>, series: usize) {
 fn plain_rust(bencher: Bencher<'_, '_>, series: usize) {
     let (w, input) = (whitenings(series), values(WINDOW * series));
     let mut output = vec![0.0; series];
-    bencher.bench_local(|| plain::scores(&w, black_box(&input), &mut output));
+    bencher.bench_local(|| {
+        for (column, (w, out)) in w.iter().zip(&mut output).enumerate() {
+            let window: [f32; WINDOW] = std::array::from_fn(|row| black_box(&input)[row * series + column]);
+            *out = plain::score(w, &window);
+        }
+    });
 }
 
 /// A whole point: standardise, learn, gather the window, infer, judge.
@@ -51,7 +56,7 @@ fn detector_step(bencher: Bencher<'_, '_>, series: usize) {
     let mut now = 1_000_000;
     bencher.bench_local(|| {
         now += 1000;
-        d.step(black_box(&row), now)
+        d.step(black_box(&row), now, now as i64)
     });
 }
 
@@ -65,7 +70,7 @@ fn learned(series: usize) -> Detector {
     let mut d = Detector::new(DetectorConfig { capacity: series, period_ms: 1000, budget_per_day: None });
     (0..series).for_each(|slot| assert!(d.bind(slot, slot as u64)));
     for t in 0..120_u64 {
-        d.step(&values(series + t as usize * 13).split_off(t as usize * 13), t * 1000);
+        d.step(&values(series + t as usize * 13).split_off(t as usize * 13), t * 1000, t as i64 * 1000);
     }
     d.refit().expect("loads");
     d

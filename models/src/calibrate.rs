@@ -31,6 +31,13 @@ impl RunningQuantile {
         Self { value: 0.0, points: 0, step: STEP_PER_MINUTE * period_ms as f32 / 60_000.0 }
     }
 
+    /// One that runs along ten times more slowly, for a measure that a fault of an hour must not move.
+    #[must_use]
+    pub fn slow(period_ms: u32) -> Self {
+        let quick = Self::new(period_ms);
+        Self { step: 0.1 * quick.step, ..quick }
+    }
+
     /// Continues from saved numbers.
     pub fn resume(&mut self, value: f32, points: u32) {
         (self.value, self.points) = (value, points);

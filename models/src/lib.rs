@@ -7,13 +7,20 @@
 //! scores without the runtime, to check it.
 
 pub mod calibrate;
+pub mod clusters;
 pub mod detector;
+pub mod drift;
+pub mod flat;
+pub mod fusion;
 pub mod graph;
 pub mod manifest;
 pub mod plain;
+mod recent;
 pub mod runtime;
+pub mod season;
 pub mod standardise;
 mod state;
+pub mod subspace;
 mod verdict;
 pub mod whiten;
 

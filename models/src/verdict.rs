@@ -42,11 +42,15 @@ struct Open {
 /// What one judgement found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Judgement {
-    pub score: f32,
+    /// Log ratio to the running quantile.
+    pub excess: f32,
+    /// Log ratio to the threshold.
     pub alarm: f32,
     pub severity: f32,
     pub transition: Option<Transition>,
     pub reopened: bool,
+    /// What is rare here was learned from this point.
+    pub learn: bool,
     /// The lasting level should now be taken for normal.
     pub accept_level: bool,
 }
@@ -202,13 +206,15 @@ impl Verdict {
         let most_of = self.most_of.push(ls);
         let sustained = if matches!(stage, Stage::FirstWeek | Stage::Full) { most_of } else { in_a_row };
         let severity = 1.0 - (-alarm.max(0.0)).exp();
-        let mut judgement = Judgement { score: smoothed, alarm, severity, ..Judgement::default() };
+        let excess = if self.quantile.points == 0 { 0.0 } else { ls - self.quantile.value };
+        let mut judgement = Judgement { excess, alarm, severity, ..Judgement::default() };
         if self.open.is_some() {
             self.inside(&mut judgement, at_ms);
         } else if sustained > bar {
             self.opens(&mut judgement, at_ms);
         }
         if self.open.is_none() || self.persisting() {
+            judgement.learn = !self.above || self.persisting();
             self.learn(ls, in_a_row, most_of, at_ms);
         }
         judgement

@@ -94,7 +94,7 @@ impl ModelJudge {
 
     /// Judges a sample. Allocates nothing of its own; the model's runtime does.
     pub fn judge(&mut self, at: Tick, values: &[f32]) -> Step {
-        let step = self.detector.step(values, at.mono_ms);
+        let step = self.detector.step(values, at.mono_ms, at.wall_ms);
         self.last = Some(step);
         if self.detector.refit_due() {
             // A failed fit is kept by the detector as its model error, and shown as health.

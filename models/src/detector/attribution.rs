@@ -12,9 +12,9 @@ pub(super) struct Onset {
 impl Detector {
     /// Shares of the excess of score and level over the usual 1, now and since the onset.
     pub(super) fn attribute(&mut self, at_ms: u64) {
-        let parts = self.scores.iter().zip(&self.levels).zip(&mut self.shares);
-        for ((score, level), share) in parts {
-            *share = if *score > 0.0 { (score - 1.0).max(0.0) + (level.abs() - 1.0).max(0.0) } else { 0.0 };
+        let parts = self.scores.iter().zip(&self.levels).zip(self.learning.flat.scores()).zip(&mut self.shares);
+        for (((score, level), flat), share) in parts {
+            *share = if *score > 0.0 { (score - 1.0).max(0.0) + (level.abs() - 1.0).max(0.0) + flat } else { 0.0 };
         }
         let total: f32 = self.shares.iter().sum();
         let factor = if total > 0.0 { 1.0 / total } else { 0.0 };

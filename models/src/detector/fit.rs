@@ -1,12 +1,8 @@
 //! When the model is fitted anew, and the fit itself: at once or spread over ticks.
 
 use super::{Detector, FIRST_FIT};
-use crate::graph;
+use crate::graph::Fitted;
 use crate::runtime::{Limits, Model, ModelError};
-use crate::whiten::{WINDOW, Whitening};
-
-/// Whole windows a series must have learned from before it is fitted.
-const WINDOWS_TO_FIT: u32 = 10;
 
 /// Fits while the node is young, in points.
 const EARLY_FITS: [u64; 6] = [FIRST_FIT, 120, 300, 600, 1800, 3600];
@@ -14,7 +10,7 @@ const EARLY_FITS: [u64; 6] = [FIRST_FIT, 120, 300, 600, 1800, 3600];
 #[derive(Debug)]
 pub(super) struct FitJob {
     slots: Vec<u32>,
-    whitenings: Vec<Whitening>,
+    fitted: Fitted,
 }
 
 impl Detector {
@@ -38,7 +34,7 @@ impl Detector {
     }
 
     fn can_fit(&self, slot: usize) -> bool {
-        self.keys[slot].is_some() && self.autocovariance.points(slot) >= WINDOWS_TO_FIT
+        self.keys[slot].is_some() && self.learning.can_fit(slot)
     }
 
     /// Fits everything at once. See [`Detector::refit_some`].
@@ -60,11 +56,11 @@ impl Detector {
             None => {
                 let slots: Vec<u32> =
                     (0..self.config.capacity).filter(|s| self.can_fit(*s)).map(|s| s as u32).collect();
-                FitJob { whitenings: Vec::with_capacity(slots.len()), slots }
+                FitJob { fitted: Fitted::default(), slots }
             }
         };
-        let job = self.fit_slice(job, series);
-        if job.whitenings.len() < job.slots.len() {
+        let mut job = self.fit_slice(job, series);
+        if job.fitted.series() < job.slots.len() {
             self.job = Some(job);
             return Ok(false);
         }
@@ -72,9 +68,10 @@ impl Detector {
         if job.slots.is_empty() {
             return Ok(true);
         }
-        match load_graph(&job.whitenings) {
+        job.fitted.blocks = self.learning.subspace.fit(&job.slots);
+        match load_graph(&job.fitted) {
             Ok(model) => {
-                self.put_in_force(model, job.slots);
+                self.put_in_force(model, job.slots, job.fitted.outputs());
                 Ok(true)
             }
             Err(error) => {
@@ -85,23 +82,22 @@ impl Detector {
     }
 
     fn fit_slice(&self, mut job: FitJob, series: usize) -> FitJob {
-        let from = job.whitenings.len();
+        let from = job.fitted.series();
         let to = from.saturating_add(series.max(1)).min(job.slots.len());
         for slot in &job.slots[from..to] {
-            let (lags, points) = self.autocovariance.slot(*slot as usize);
-            job.whitenings.push(Whitening::fit(&lags, points));
+            self.learning.fit_series(*slot as usize, &mut job.fitted);
         }
         job
     }
 
-    fn put_in_force(&mut self, model: Model, slots: Vec<u32>) {
+    fn put_in_force(&mut self, model: Model, slots: Vec<u32>, outputs: usize) {
         self.fitted.fill(false);
         for slot in &slots {
             // A series that left or was replaced while the fit was spread over ticks has no statistics any more.
             self.fitted[*slot as usize] = self.can_fit(*slot as usize);
         }
-        self.column_scores.clear();
-        self.column_scores.resize(slots.len(), 0.0);
+        self.outputs.clear();
+        self.outputs.resize(outputs, 0.0);
         self.columns = slots;
         self.model = Some(model);
         self.model_error = None;
@@ -117,7 +113,6 @@ impl Detector {
 }
 
 /// Emits and loads; the bytes are gone when it returns.
-fn load_graph(whitenings: &[Whitening]) -> Result<Model, ModelError> {
-    let bytes = graph::whitened_windows(whitenings);
-    Model::load(&bytes, Limits::new([WINDOW, whitenings.len()], whitenings.len()))
+fn load_graph(fitted: &Fitted) -> Result<Model, ModelError> {
+    Model::load(&fitted.graph(), Limits::new([fitted.rows(), fitted.series()], fitted.outputs()))
 }

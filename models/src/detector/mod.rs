@@ -1,37 +1,47 @@
 //! The detector of one node at one period: raw values in, verdicts out.
 //!
 //! ```text
-//! values → standardise ┬→ ring of 16 rows ┬→ ONNX graph → per-series scores → mean ┬→ + = host score → verdict
-//!                      │                  └→ autocovariances → refit               │
-//!                      └→ smoothed deviations → root mean square over series ──────┘
+//! values ┬ standardise ┬ windows of 16 ─────────────┐
+//!        │             ├ state: level, means 20, 5 ─┤                            ┌ severity (ranks)
+//!        │             ├ season: windows of the rest┼→ one ONNX graph → parts → sum
+//!        ├ lag clusters ────────────────────────────┘        ↑                   └ alarm (decides) → verdict
+//!        └ flat lines, slow mean ────────────────────────────┘
 //! ```
 //!
-//! The window score sees unusual movement, the smoothed deviations see levels (a step of a slow series is one unusual
-//! direction of sixteen to its window). They are summed, and neither is a maximum over series. Fits come after 60, 120,
-//! 300, 600, 1800 and 3600 points, then hourly.
+//! Parts see different things: windows unusual movement of a series, the state unusual levels and broken ties between
+//! series, clusters movements never seen, the season what is odd at this time of day. Each is divided by its own 99 % point
+//! and they are summed ([`crate::fusion`]), never the maximum over series. Fits come after 60, 120, 300, 600, 1800 and 3600
+//! points, then hourly.
 //!
 //! Series live in slots. A series that is new learns alone and takes part in the host score once it has statistics of
 //! its own and was fitted; one that goes keeps what it learned under its key, so that it may come back.
 
 mod attribution;
 mod fit;
+mod learning;
 
 use tacit_wire::message::Stage;
 
 use attribution::Onset;
 use fit::FitJob;
 
+use learning::Learning;
+
+use crate::fusion::{Fusion, Parts};
 use crate::runtime::{Model, ModelError};
-use crate::standardise::{Phase, Standardiser};
+use crate::standardise::Phase;
 use crate::state::{self, SavedSeries, StateError};
 use crate::verdict::Verdict;
-use crate::whiten::{Autocovariance, WINDOW};
+use crate::whiten::WINDOW;
 
 /// Points before the first fit.
 pub const FIRST_FIT: u64 = 60;
 
 /// Weight of the newest deviation in the smoothed one.
 const LEVEL_SMOOTHING: f32 = 0.3;
+
+/// Weight of the newest squared length of the state in the smoothed one.
+const STATE_SMOOTHING: f32 = 0.3;
 
 /// How a detector is set up.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,10 +69,12 @@ pub enum Transition {
 /// The verdict on one point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// Whether a model judged this point. If not, `score`, `alarm` and `severity` are 0.
+    /// Whether a model judged this point. If not, `score`, `excess`, `alarm` and `severity` are 0.
     pub judged: bool,
-    /// Smoothed host score: 1 to 2 is usual, whatever the node.
+    /// Severity of the node's state, for ranking: every part in units of its own 99 % point, summed.
     pub score: f32,
+    /// Log ratio of the score that decides to its own running 99 % point.
+    pub excess: f32,
     /// Log ratio of the score to the threshold; above 0 the threshold is exceeded.
     pub alarm: f32,
     /// 0 to 1, from the alarm value of this point.
@@ -101,21 +113,18 @@ pub struct Band {
 pub struct Detector {
     config: DetectorConfig,
     keys: Vec<Option<u64>>,
-    standardiser: Standardiser,
-    autocovariance: Autocovariance,
+    learning: Learning,
+    fusion: Fusion,
     verdict: Verdict,
-    /// Deviations, `[row][slot]`; row `newest` is the last.
-    rows: Vec<f32>,
-    newest: usize,
-    present: Vec<bool>,
-    /// Per slot, bit `k`: the value `k` points ago was there.
-    seen: Vec<u16>,
     model: Option<Model>,
     /// Slot of each column of the model.
     columns: Vec<u32>,
     /// Whether the slot's column in the model is about the series now bound there.
     fitted: Vec<bool>,
-    column_scores: Vec<f32>,
+    outputs: Vec<f32>,
+    /// Smoothed squared length of the state.
+    state: Option<f32>,
+    parts: Parts,
     scores: Vec<f32>,
     /// Smoothed deviation per slot.
     levels: Vec<f32>,
@@ -130,33 +139,22 @@ pub struct Detector {
     dormant: Vec<SavedSeries>,
 }
 
-/// Memory of the statistics in points. At 1 Hz six hours: labelled server data measured best at a day, but those are
-/// one-minute points; here a shorter memory follows the daily course. Slower periods use the day.
-fn horizon(period_ms: u32) -> f64 {
-    let hours = if period_ms < 10_000 { 6.0 } else { 24.0 };
-    hours * 3_600_000.0 / f64::from(period_ms.max(1))
-}
-
 impl Detector {
     /// A detector that has learned nothing.
     #[must_use]
     pub fn new(config: DetectorConfig) -> Self {
-        let (n, horizon) = (config.capacity, horizon(config.period_ms));
-        let mut standardiser = Standardiser::new(n, horizon);
-        (0..n).for_each(|slot| standardiser.release(slot));
+        let n = config.capacity;
         Self {
             keys: vec![None; n],
-            standardiser,
-            autocovariance: Autocovariance::new(n, horizon),
+            learning: Learning::new(n, config.period_ms),
+            fusion: Fusion::new(config.period_ms),
             verdict: Verdict::new(&config),
-            rows: vec![0.0; n * WINDOW],
-            newest: 0,
-            present: vec![false; n],
-            seen: vec![0; n],
             model: None,
             columns: Vec::new(),
             fitted: vec![false; n],
-            column_scores: Vec::new(),
+            outputs: Vec::new(),
+            state: None,
+            parts: Parts::default(),
             scores: vec![0.0; n],
             levels: vec![0.0; n],
             shares: vec![0.0; n],
@@ -183,8 +181,8 @@ impl Detector {
         self.unbind(slot);
         let known = self.dormant.iter().position(|s| s.key == key).map(|at| self.dormant.remove(at));
         self.keys[slot] = Some(key);
-        self.standardiser.reset(slot, known.map(|s| s.level));
-        self.autocovariance.reset(slot, known.map(|s| (s.lags, s.window_points)));
+        self.learning.standardiser.reset(slot, known.map(|s| s.level));
+        self.learning.autocovariance.reset(slot, known.map(|s| (s.lags, s.window_points)));
         true
     }
 
@@ -198,30 +196,30 @@ impl Detector {
             }
             self.dormant.push(series);
         }
-        self.standardiser.release(slot);
-        self.autocovariance.reset(slot, None);
-        self.seen[slot] = 0;
+        self.learning.standardiser.release(slot);
+        self.learning.clear(slot);
         self.fitted[slot] = false;
         self.scores[slot] = 0.0;
         self.levels[slot] = 0.0;
         self.shares[slot] = 0.0;
         self.onset_shares[slot] = 0.0;
-        for row in 0..WINDOW {
-            self.rows[row * self.config.capacity + slot] = 0.0;
-        }
     }
 
-    /// One point: `values` by slot (NaN where there is none), at a monotonic time.
-    pub fn step(&mut self, values: &[f32], at_mono_ms: u64) -> Step {
+    /// One point: `values` by slot (NaN where there is none), at a monotonic and a wall time.
+    pub fn step(&mut self, values: &[f32], at_mono_ms: u64, wall_ms: i64) -> Step {
         let learn = self.verdict.may_learn();
-        self.standardise(values, learn);
+        self.learning.observe(values, learn, wall_ms);
+        for (level, z) in self.levels.iter_mut().zip(self.learning.rows.row(0)) {
+            *level += LEVEL_SMOOTHING * (z - *level);
+        }
         if learn {
-            self.learn();
+            self.verdict.learned_point();
         }
         let stage = self.verdict.stage(self.model.is_some());
         let mut step = Step {
             judged: false,
             score: 0.0,
+            excess: 0.0,
             alarm: 0.0,
             severity: 0.0,
             stage,
@@ -233,80 +231,84 @@ impl Detector {
             persisting: self.verdict.persisting(),
             event: self.verdict.event(),
         };
-        let Some((host, series)) = self.infer() else { return step };
-        let judgement = self.verdict.judge(host, stage, at_mono_ms);
+        let Some(series) = self.infer() else { return step };
+        let (score, alarm) = self.fusion.fuse(&self.parts);
+        let judgement = self.verdict.judge(alarm, stage, at_mono_ms);
+        if judgement.learn {
+            self.fusion.learn(&self.parts);
+        }
         if judgement.accept_level {
             self.accept_levels();
         }
         self.attribute(at_mono_ms);
         step.judged = true;
-        (step.score, step.alarm, step.severity) = (judgement.score, judgement.alarm, judgement.severity);
+        (step.score, step.excess) = (score, judgement.excess);
+        (step.alarm, step.severity) = (judgement.alarm, judgement.severity);
         (step.transition, step.reopened, step.series) = (judgement.transition, judgement.reopened, series);
         (step.open, step.persisting) = (self.verdict.is_open(), self.verdict.persisting());
         step.event = self.verdict.event();
         step
     }
 
-    fn standardise(&mut self, values: &[f32], learn: bool) {
-        let n = self.config.capacity;
-        self.newest = (self.newest + 1) % WINDOW;
-        let row = &mut self.rows[self.newest * n..(self.newest + 1) * n];
-        self.standardiser.step(values, learn, row, &mut self.present);
-        for (slot, seen) in self.seen.iter_mut().enumerate() {
-            let started = self.standardiser.level(slot).phase != Phase::Starting;
-            self.present[slot] &= started && self.keys[slot].is_some();
-            *seen = (*seen << 1) | u16::from(self.present[slot]);
-            self.levels[slot] += LEVEL_SMOOTHING * (row[slot] - self.levels[slot]);
-        }
-    }
-
-    fn learn(&mut self) {
-        self.verdict.learned_point();
-        let (n, newest, rows, seen) = (self.config.capacity, self.newest, &self.rows, &self.seen);
-        let row = |lag: usize| {
-            let at = (newest + WINDOW - lag) % WINDOW * n;
-            &rows[at..at + n]
-        };
-        self.autocovariance.learn(row, |slot| seen[slot] == u16::MAX);
-    }
-
-    /// Host score and the number of series behind it.
-    fn infer(&mut self) -> Option<(f32, u32)> {
+    /// Runs the model and takes the parts of the score; the number of series behind them.
+    fn infer(&mut self) -> Option<u32> {
         let model = self.model.as_mut()?;
-        let (n, newest, rows, columns) = (self.config.capacity, self.newest, &self.rows, &self.columns);
-        let fill = |input: &mut [f32]| gather(rows, n, newest, columns, input);
-        if let Err(error) = model.run_with(fill, &mut self.column_scores) {
+        let (learning, columns) = (&self.learning, &self.columns);
+        if let Err(error) = model.run_with(|input| learning.fill(columns, input), &mut self.outputs) {
             if self.model_error.is_none() {
                 tracing::warn!(%error, "The model failed; its verdict is missing until it is fitted anew.");
             }
             self.model_error = Some(error);
             return None;
         }
+        let n = columns.len();
+        let (windows, rest) = self.outputs.split_at(n);
+        let (clusters, rest) = rest.split_at(n);
+        let (season, blocks) = rest.split_at(if learning.season.is_some() { n } else { 0 });
         self.scores.fill(0.0);
-        let (mut sum, mut squares, mut count) = (0.0_f64, 0.0_f64, 0_u32);
-        for (score, slot) in self.column_scores.iter().zip(&self.columns) {
+        let (mut sums, mut count) = (Parts::default(), 0_u32);
+        for (column, slot) in columns.iter().enumerate() {
             let slot = *slot as usize;
             // A few missing points count as usual ones; more, and the series says nothing.
-            if self.fitted[slot] && self.present[slot] && self.seen[slot].count_ones() >= 12 {
-                self.scores[slot] = *score;
-                sum += f64::from(*score);
-                squares += f64::from(self.levels[slot]).powi(2);
+            if self.fitted[slot] && learning.present[slot] && (learning.seen[slot] as u16).count_ones() >= 12 {
+                self.scores[slot] = windows[column];
+                sums.windows += windows[column];
+                sums.clusters += if learning.clusters.is_whole(slot) { clusters[column] } else { 0.0 };
+                sums.season += season.get(column).copied().unwrap_or(0.0);
+                sums.drift += learning.drift.scores()[slot];
+                sums.flat += learning.flat.scores()[slot];
                 count += 1;
             }
         }
-        let n = f64::from(count);
-        (count > 0).then(|| ((sum / n + (squares / n).sqrt()) as f32, count))
+        let square: f32 = blocks.iter().sum();
+        let smoothed = self.state.map_or(square, |s| s + STATE_SMOOTHING * (square - s));
+        self.state = Some(smoothed);
+        let share = 1.0 / count.max(1) as f32;
+        self.parts = Parts {
+            windows: sums.windows * share,
+            state: smoothed.sqrt(),
+            season: sums.season * share,
+            clusters: sums.clusters * share,
+            drift: sums.drift * share,
+            flat: sums.flat,
+        };
+        (count > 0).then_some(count)
     }
 
     /// The series that moved keep their new level as normal from now on.
     fn accept_levels(&mut self) {
-        let n = self.config.capacity;
-        for slot in 0..n {
-            let mean = (0..WINDOW).map(|row| self.rows[row * n + slot].abs()).sum::<f32>() / WINDOW as f32;
+        for slot in 0..self.config.capacity {
+            let mean = (0..WINDOW).map(|lag| self.learning.rows.row(lag)[slot].abs()).sum::<f32>() / WINDOW as f32;
             if mean > 2.0 {
-                self.standardiser.accept_level(slot);
+                self.learning.standardiser.accept_level(slot);
             }
         }
+    }
+
+    /// The parts of the last score.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// Scores by slot of the last judged point in training rms; 0 where a series took no part.
@@ -318,7 +320,7 @@ impl Detector {
     /// What is usual for a slot's series; `None` before it has started.
     #[must_use]
     pub fn band(&self, slot: usize) -> Option<Band> {
-        (slot < self.config.capacity).then(|| self.standardiser.band(slot))?.map(|(low, center, high)| Band {
+        (slot < self.config.capacity).then(|| self.learning.standardiser.band(slot))?.map(|(low, center, high)| Band {
             low,
             center,
             high,
@@ -328,7 +330,7 @@ impl Detector {
     /// The newest deviation of a slot, -10 to 10; its sign is the direction.
     #[must_use]
     pub fn z(&self, slot: usize) -> f32 {
-        if slot < self.config.capacity { self.rows[self.newest * self.config.capacity + slot] } else { 0.0 }
+        self.learning.rows.row(0).get(slot).copied().unwrap_or(0.0)
     }
 
     /// SHA-256 of the model in force.
@@ -357,8 +359,8 @@ impl Detector {
 
     fn saved(&self, slot: usize) -> Option<SavedSeries> {
         let key = (*self.keys.get(slot)?)?;
-        let (lags, window_points) = self.autocovariance.slot(slot);
-        Some(SavedSeries { key, level: self.standardiser.level(slot), lags, window_points })
+        let (lags, window_points) = self.learning.autocovariance.slot(slot);
+        Some(SavedSeries { key, level: self.learning.standardiser.level(slot), lags, window_points })
     }
 
     /// Everything learned, as bytes: 97 a series and 62 more.
@@ -381,16 +383,5 @@ impl Detector {
         detector.verdict = Verdict::restore(&detector.config, &saved);
         detector.dormant = series;
         Ok(detector)
-    }
-}
-
-/// The last 16 rows of these slots, oldest first.
-fn gather(rows: &[f32], capacity: usize, newest: usize, columns: &[u32], input: &mut [f32]) {
-    for (row, out) in input.chunks_exact_mut(columns.len().max(1)).enumerate() {
-        let at = (newest + 1 + row) % WINDOW * capacity;
-        let from = &rows[at..at + capacity];
-        for (x, slot) in out.iter_mut().zip(columns) {
-            *x = from[*slot as usize];
-        }
     }
 }

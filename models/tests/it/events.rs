@@ -141,5 +141,5 @@ fn garbage_never_reaches_a_score() {
     }
     let nothing = step(&mut node, &mut d, |values| values.fill(f32::NAN));
     assert!(!nothing.judged && nothing.series == 0);
-    assert!(!d.step(&[], node.now_ms() + 1000).judged, "no values at all");
+    assert!(!d.step(&[], node.now_ms() + 1000, 0).judged, "no values at all");
 }

@@ -50,7 +50,7 @@ fn it_beats_a_plain_z_score_on_recorded_hosts() {
         let (mut by_us, mut by_z) = (Vec::new(), Vec::new());
         for t in 0..points {
             let row: Vec<f32> = (0..series).map(|s| values[s * points + t]).collect();
-            let step = d.step(&row, t as u64 * 1000);
+            let step = d.step(&row, t as u64 * 1000, t as i64 * 1000);
             if d.refit_due() {
                 d.refit().expect("loads");
             }

@@ -104,7 +104,7 @@ pub fn step(node: &mut Node, d: &mut Detector, change: impl FnOnce(&mut [f32])) 
     let now = node.now_ms() + node.period_ms;
     let values = node.next();
     change(values);
-    let step = d.step(values, now);
+    let step = d.step(values, now, now as i64);
     if d.refit_due() {
         d.refit().expect("the built-in graph loads");
     }

@@ -22,8 +22,8 @@ fn a_restart_keeps_bands_stage_and_counts_with_other_slots() {
         assert!(back.bind(slot + 5, 1000 + slot as u64));
         assert_eq!(back.band(slot + 5), d.band(slot), "slot {slot}");
     }
-    let points = d.step(&[], 0).points;
-    assert_eq!(back.step(&[], 0).points, points);
+    let points = d.step(&[], 0, 0).points;
+    assert_eq!(back.step(&[], 0, 0).points, points);
     assert!(back.refit_due(), "the model comes back as soon as the series are bound");
     back.refit().expect("loads");
     assert_eq!(back.fitted_series(), 40);

@@ -1,13 +1,4 @@
-//! Writes the whitened windows of all series as one ONNX graph.
-//!
-//! ```text
-//! input  window [16, N]   deviations, oldest row first, series in the last axis
-//! output score  [1, N]    per-series score in training rms
-//! ```
-//!
-//! The form of the graph decides its cost in tract (measured table in `models/README.md`): 2-D, series in the last
-//! axis, small dimensions unrolled into Mul and ReduceSum. The two half-size forms of [`crate::whiten`] lie side by side
-//! in the last axis, so eight unrolled steps serve both.
+//! Puts an ONNX graph together, node by node.
 
 use prost::Message;
 use tract_onnx::pb::{
@@ -15,44 +6,8 @@ use tract_onnx::pb::{
     ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
 };
 
-use crate::whiten::{HALF, WINDOW, Whitening, packed};
-
 /// Version of the default ONNX operator set that is written.
 pub const OPSET: i64 = 13;
-
-/// Emits the graph for these series, in the order of its columns.
-#[must_use]
-pub fn whitened_windows(series: &[Whitening]) -> Vec<u8> {
-    let n = series.len();
-    let mut g = GraphBuilder::default();
-    let half = HALF as i64;
-    let older = g.slice("window", 0, 0, half);
-    let newer = g.gather_rows("window", (HALF as i64..WINDOW as i64).rev());
-    let sum = g.node("Add", &[&older, &newer], vec![]);
-    let difference = g.node("Sub", &[&older, &newer], vec![]);
-    let folded = g.node("Concat", &[&sum, &difference], vec![int("axis", 1)]);
-    let mut components = Vec::with_capacity(HALF);
-    for j in 0..HALF {
-        let rows = if j == 0 { folded.clone() } else { g.slice(&folded, 0, j as i64, half) };
-        let mut column = Vec::with_capacity((HALF - j) * 2 * n);
-        for i in j..HALF {
-            column.extend(series.iter().map(|w| w.symmetric[packed(i, j)]));
-            column.extend(series.iter().map(|w| w.antisymmetric[packed(i, j)]));
-        }
-        let factor = g.constant(&[HALF - j, 2 * n], &column);
-        let product = g.node("Mul", &[&rows, &factor], vec![]);
-        components.push(if j + 1 == HALF { product } else { g.sum_rows(&product) });
-    }
-    let names: Vec<&str> = components.iter().map(String::as_str).collect();
-    let all = g.node("Concat", &names, vec![int("axis", 0)]);
-    let squares = g.node("Mul", &[&all, &all], vec![]);
-    let forms = g.sum_rows(&squares);
-    let symmetric = g.slice(&forms, 1, 0, n as i64);
-    let antisymmetric = g.slice(&forms, 1, n as i64, 2 * n as i64);
-    let total = g.node("Add", &[&symmetric, &antisymmetric], vec![]);
-    let score = g.node("Sqrt", &[&total], vec![]);
-    g.finish("whitened-windows", ("window", [WINDOW, n]), (&score, [1, n]))
-}
 
 /// Puts a graph together node by node; names are given in order.
 #[derive(Debug, Default)]
@@ -118,6 +73,18 @@ impl GraphBuilder {
         self.node("ReduceSum", &[input, &axes], vec![int("keepdims", 1)])
     }
 
+    /// The sum over columns, one column.
+    pub fn sum_columns(&mut self, input: &str) -> String {
+        let axes = self.integers(&[1]);
+        self.node("ReduceSum", &[input, &axes], vec![int("keepdims", 1)])
+    }
+
+    /// The same values in another shape.
+    pub fn reshape(&mut self, input: &str, dims: &[usize]) -> String {
+        let dims = self.integers(&dims.iter().map(|&d| d as i64).collect::<Vec<_>>());
+        self.node("Reshape", &[input, &dims], vec![])
+    }
+
     /// The whole model as bytes. `output` names the node whose output is the model's.
     #[must_use]
     pub fn finish(self, name: &str, input: (&str, [usize; 2]), output: (&str, [usize; 2])) -> Vec<u8> {
@@ -141,6 +108,13 @@ impl GraphBuilder {
     }
 }
 
+/// An attribute of integers of a node.
+#[must_use]
+pub fn ints(name: &str, ints: &[i64]) -> AttributeProto {
+    let (name, ints) = (name.to_owned(), ints.to_vec());
+    AttributeProto { name, r#type: AttributeType::Ints as i32, ints, ..AttributeProto::default() }
+}
+
 /// An integer attribute of a node.
 #[must_use]
 pub fn int(name: &str, i: i64) -> AttributeProto {
@@ -161,46 +135,5 @@ fn value(name: &str, dims: [usize; 2]) -> ValueInfoProto {
         name: name.to_owned(),
         r#type: Some(TypeProto { value, ..TypeProto::default() }),
         ..ValueInfoProto::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plain;
-    use crate::runtime::{Limits, Model};
-    use proptest::prelude::*;
-
-    /// Agreement of the graph with plain Rust: sums in another order, nothing else.
-    const ABSOLUTE: f32 = 2e-5;
-    const RELATIVE: f32 = 2e-5;
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        /// For every set of statistics and every window the graph gives the score of the plain evaluation.
-        #[test]
-        fn the_graph_equals_plain_rust(
-            rhos in prop::collection::vec((0.0_f32..0.99, 0.01_f32..9.0, 0_u32..5000), 1..9),
-            seed in prop::collection::vec(-10.0_f32..10.0, 16 * 9),
-        ) {
-            let series: Vec<Whitening> = rhos
-                .iter()
-                .map(|(rho, variance, points)| {
-                    Whitening::fit(&std::array::from_fn(|l| variance * rho.powi(l as i32)), *points)
-                })
-                .collect();
-            let n = series.len();
-            let input = &seed[..WINDOW * n];
-            let (mut expected, mut got) = (vec![0.0; n], vec![0.0; n]);
-            plain::scores(&series, input, &mut expected);
-            let mut model = Model::load(&whitened_windows(&series), Limits::new([WINDOW, n], n)).expect("our own graph");
-            for _ in 0..2 {
-                model.run(input, &mut got).expect("finite input");
-                for (a, b) in got.iter().zip(&expected) {
-                    prop_assert!((a - b).abs() <= ABSOLUTE + RELATIVE * b.abs(), "{} and {}", a, b);
-                }
-            }
-        }
     }
 }

@@ -1,0 +1,82 @@
+//! From parts to the two numbers of a node: *severity* ranks, *alarm* decides.
+//!
+//! Each part is divided by its own 99 % point and the parts are summed: parts of different nature add up, none is taken for
+//! the largest. The 99 % points run along slowly, so that a fault is not soon its own measure.
+
+use crate::calibrate::RunningQuantile;
+
+/// The parts of a score, each usually about 1 (or 0 for [`Parts::flat`]).
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Parts {
+    /// Whitened windows, mean over series.
+    pub windows: f32,
+    /// State of the host.
+    pub state: f32,
+    /// The same windows on what the time of day does not explain; 0 where there is no season.
+    pub season: f32,
+    /// Lag clusters, mean over series.
+    pub clusters: f32,
+    /// Distance from the slow mean, mean over series.
+    pub drift: f32,
+    /// Flat lines, summed over series.
+    pub flat: f32,
+}
+
+/// Weight of the lag clusters beside windows and state.
+const CLUSTERS: f32 = 0.5;
+
+/// Weight of flat lines: one that lasts eight times as long as it may counts like the 99 % point of another part.
+const FLAT: f32 = 0.33;
+
+/// Running 99 % points and the sums.
+#[derive(Debug, Clone)]
+pub struct Fusion {
+    tails: [RunningQuantile; 5],
+}
+
+/// Where the 99 % points start, in the order of [`Parts`]: what quiet machines had.
+const START: [f32; 5] = [1.3, 1.5, 1.3, 0.5, 1.2];
+
+impl Fusion {
+    /// For a point every `period_ms`.
+    #[must_use]
+    pub fn new(period_ms: u32) -> Self {
+        let tails = START.map(|start| {
+            let mut tail = RunningQuantile::slow(period_ms);
+            tail.resume((0.001 + start).ln(), 100);
+            tail
+        });
+        Self { tails }
+    }
+
+    /// Severity and alarm of a point.
+    #[must_use]
+    pub fn fuse(&self, parts: &Parts) -> (f32, f32) {
+        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift];
+        let [windows, state, season, clusters, drift]: [f32; 5] =
+            std::array::from_fn(|i| list[i] / self.tails[i].value.exp().max(1e-3));
+        let severity = windows + state + season + CLUSTERS * clusters + FLAT * parts.flat;
+        (severity, severity + drift)
+    }
+
+    /// Learns one point.
+    pub fn learn(&mut self, parts: &Parts) {
+        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift];
+        for (tail, part) in self.tails.iter_mut().zip(list) {
+            tail.learn((0.001 + part).ln());
+        }
+    }
+
+    /// The 99 % points in log and the points behind them, for keeping.
+    #[must_use]
+    pub fn save(&self) -> [(f32, u32); 5] {
+        std::array::from_fn(|i| (self.tails[i].value, self.tails[i].points))
+    }
+
+    /// Continues from what [`Fusion::save`] gave.
+    pub fn resume(&mut self, saved: &[(f32, u32); 5]) {
+        for (tail, (value, points)) in self.tails.iter_mut().zip(saved) {
+            tail.resume(*value, *points);
+        }
+    }
+}
