@@ -1,17 +1,28 @@
 //! Learned state as bytes: versioned, checked, keyed by series and not by slot.
 //!
 //! ```text
-//! "TCTD" | version u16 | period_ms u32 | verdict | count u32 | count × series | crc32 of all before, u32
-//! series: key u64, phase u8, mean f64, deviation f32, deviation0 f32, points u32, window points u32, 16 × f32
+//! "TCTD" | version u16 | period_ms u32 | verdict | fusion | count u32 | count × series | count u32 | count × block | crc32 u32
+//! series: key u64, phase u8, mean f64, deviation f32, deviation0 f32, points u32        level
+//!         points u32, 16 × f32                                                         autocovariances
+//!         points u32, 3 × f32                                                          means of the state's features
+//!         longest run f32, points u32                                                  flat lines
+//!         models u8, models × 14 × f32                                                 lag clusters
+//!         season u8: 0, or 1, 144 × f16, deviation f32, points u32, points u32, 16 × f32
+//! block:  count u8, count × key u64, then for each pair of them (the later first) 9 × f32    ties between series
 //! ```
-//! Little endian. 97 bytes a series and 62 more.
+//! Little endian.
 
+use half::f16;
+
+use crate::clusters::{MODELS, NUMBERS};
+use crate::season::PHASES;
 use crate::standardise::{Level, Phase};
+use crate::subspace::{BLOCK, FEATURES};
 use crate::verdict::Saved;
 use crate::whiten::WINDOW;
 
 const MAGIC: &[u8; 4] = b"TCTD";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// More series than this in a state file are not believed.
 const MAX_SERIES: usize = 20_000;
@@ -38,48 +49,133 @@ pub enum StateError {
     },
 }
 
+/// Autocovariances and the points behind them.
+pub(crate) type Lags = ([f32; WINDOW], u32);
+
 /// What one series has learned.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SavedSeries {
     pub key: u64,
     pub level: Level,
-    pub lags: [f32; WINDOW],
-    pub window_points: u32,
+    pub windows: Lags,
+    /// Means of the state's features, and the points behind them and the ties.
+    pub state: ([f32; FEATURES], u32),
+    pub flat: (f32, u32),
+    pub clusters: Vec<[f32; NUMBERS]>,
+    pub season: Option<Box<SavedSeason>>,
 }
 
-pub(crate) fn encode(period_ms: u32, verdict: &Saved, series: &[SavedSeries]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(80 + series.len() * 97);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&VERSION.to_le_bytes());
-    out.extend_from_slice(&period_ms.to_le_bytes());
-    out.extend_from_slice(&verdict.learned.to_le_bytes());
-    for (value, points) in [verdict.quantile, (verdict.margin, verdict.events), (verdict.seen.0, verdict.seen.1)] {
-        out.extend_from_slice(&value.to_le_bytes());
-        out.extend_from_slice(&points.to_le_bytes());
+/// What one series has learned of the time of day.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SavedSeason {
+    pub profile: [f16; PHASES],
+    pub deviation: f32,
+    pub points: u32,
+    pub windows: Lags,
+}
+
+/// How the series of a block hang together.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SavedBlock {
+    pub keys: Vec<u64>,
+    /// Of keys `a >= b` at `a (a + 1) / 2 + b`.
+    pub pairs: Vec<[f32; FEATURES * FEATURES]>,
+}
+
+impl SavedBlock {
+    /// The ties of two of its series; the first index is not the smaller one.
+    pub fn pair(&self, a: usize, b: usize) -> &[f32; FEATURES * FEATURES] {
+        &self.pairs[a * (a + 1) / 2 + b]
     }
-    out.extend_from_slice(&verdict.seen.2.to_le_bytes());
-    out.extend_from_slice(&verdict.open_paused_ms.unwrap_or(u64::MAX).to_le_bytes());
-    out.extend_from_slice(&(series.len() as u32).to_le_bytes());
-    for s in series {
-        out.extend_from_slice(&s.key.to_le_bytes());
-        out.push(match s.level.phase {
+}
+
+/// Everything a detector has learned.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SavedState {
+    pub verdict: Saved,
+    pub fusion: [(f32, u32); 5],
+    pub series: Vec<SavedSeries>,
+    pub blocks: Vec<SavedBlock>,
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u32(&mut self, x: u32) {
+        self.0.extend_from_slice(&x.to_le_bytes());
+    }
+
+    fn u64(&mut self, x: u64) {
+        self.0.extend_from_slice(&x.to_le_bytes());
+    }
+
+    fn f32s(&mut self, list: &[f32]) {
+        list.iter().for_each(|x| self.0.extend_from_slice(&x.to_le_bytes()));
+    }
+
+    fn tail(&mut self, (value, points): (f32, u32)) {
+        self.f32s(&[value]);
+        self.u32(points);
+    }
+
+    fn lags(&mut self, (lags, points): &Lags) {
+        self.u32(*points);
+        self.f32s(lags);
+    }
+
+    fn series(&mut self, s: &SavedSeries) {
+        self.u64(s.key);
+        self.0.push(match s.level.phase {
             Phase::Starting => 0,
             Phase::Constant => 1,
             Phase::Live => 2,
         });
-        out.extend_from_slice(&s.level.mean.to_le_bytes());
-        out.extend_from_slice(&s.level.deviation.to_le_bytes());
-        out.extend_from_slice(&s.level.deviation0.to_le_bytes());
-        out.extend_from_slice(&s.level.points.to_le_bytes());
-        out.extend_from_slice(&s.window_points.to_le_bytes());
-        s.lags.iter().for_each(|lag| out.extend_from_slice(&lag.to_le_bytes()));
+        self.0.extend_from_slice(&s.level.mean.to_le_bytes());
+        self.f32s(&[s.level.deviation, s.level.deviation0]);
+        self.u32(s.level.points);
+        self.lags(&s.windows);
+        self.u32(s.state.1);
+        self.f32s(&s.state.0);
+        self.tail(s.flat);
+        self.0.push(s.clusters.len().min(MODELS) as u8);
+        s.clusters.iter().take(MODELS).for_each(|model| self.f32s(model));
+        self.0.push(u8::from(s.season.is_some()));
+        if let Some(season) = &s.season {
+            season.profile.iter().for_each(|p| self.0.extend_from_slice(&p.to_le_bytes()));
+            self.f32s(&[season.deviation]);
+            self.u32(season.points);
+            self.lags(&season.windows);
+        }
     }
-    let crc = crc32fast::hash(&out);
-    out.extend_from_slice(&crc.to_le_bytes());
-    out
 }
 
-pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<(Saved, Vec<SavedSeries>), StateError> {
+pub(crate) fn encode(period_ms: u32, state: &SavedState) -> Vec<u8> {
+    let mut w = Writer(Vec::with_capacity(256 + state.series.len() * 1000 + state.blocks.len() * 20_000));
+    w.0.extend_from_slice(MAGIC);
+    w.0.extend_from_slice(&VERSION.to_le_bytes());
+    w.u32(period_ms);
+    let verdict = &state.verdict;
+    w.u64(verdict.learned);
+    w.tail(verdict.quantile);
+    w.tail((verdict.margin, verdict.events));
+    w.tail((verdict.seen.0, verdict.seen.1));
+    w.f32s(&[verdict.seen.2]);
+    w.u64(verdict.open_paused_ms.unwrap_or(u64::MAX));
+    state.fusion.iter().for_each(|tail| w.tail(*tail));
+    w.u32(state.series.len() as u32);
+    state.series.iter().for_each(|s| w.series(s));
+    w.u32(state.blocks.len() as u32);
+    for block in &state.blocks {
+        w.0.push(block.keys.len() as u8);
+        block.keys.iter().for_each(|key| w.u64(*key));
+        block.pairs.iter().for_each(|pair| w.f32s(pair));
+    }
+    let crc = crc32fast::hash(&w.0);
+    w.u32(crc);
+    w.0
+}
+
+pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateError> {
     let split = bytes.len().checked_sub(4).ok_or(StateError::Damaged("too short"))?;
     let (body, crc) = bytes.split_at(split);
     let mut r = Reader(body);
@@ -98,17 +194,22 @@ pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<(Saved, Vec<SavedSe
         return Err(StateError::Period { found, expected: period_ms });
     }
     let learned = r.u64()?;
-    let quantile = (r.f32()?, r.u32()?);
-    let (margin, events) = (r.f32()?, r.u32()?);
-    let seen = (r.f32()?, r.u32()?, r.f32()?);
+    let quantile = r.tail()?;
+    let (margin, events) = r.tail()?;
+    let (largest, points) = r.tail()?;
+    let seen = (largest, points, r.f32()?);
     let open_paused_ms = Some(r.u64()?).filter(|ms| *ms != u64::MAX);
-    let saved = Saved { learned, quantile, margin, seen, events, open_paused_ms };
-    let count = r.u32()? as usize;
-    if count > MAX_SERIES {
-        return Err(StateError::Damaged("too many series"));
+    let verdict = Saved { learned, quantile, margin, seen, events, open_paused_ms };
+    let mut fusion = [(0.0, 0); 5];
+    for tail in &mut fusion {
+        *tail = r.tail()?;
     }
-    let series = (0..count).map(|_| r.series()).collect::<Result<Vec<_>, _>>()?;
-    if r.0.is_empty() { Ok((saved, series)) } else { Err(StateError::Damaged("bytes left over")) }
+    let series = r.list(MAX_SERIES, Reader::series)?;
+    let blocks = r.list(MAX_SERIES, Reader::block)?;
+    if !r.0.is_empty() {
+        return Err(StateError::Damaged("bytes left over"));
+    }
+    Ok(SavedState { verdict, fusion, series, blocks })
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -118,6 +219,18 @@ impl Reader<'_> {
         let (head, rest) = self.0.split_first_chunk::<N>().ok_or(StateError::Damaged("too short"))?;
         self.0 = rest;
         Ok(*head)
+    }
+
+    fn list<T>(&mut self, most: usize, item: impl Fn(&mut Self) -> Result<T, StateError>) -> Result<Vec<T>, StateError> {
+        let count = self.u32()? as usize;
+        if count > most {
+            return Err(StateError::Damaged("too many entries"));
+        }
+        (0..count).map(|_| item(self)).collect()
+    }
+
+    fn byte(&mut self) -> Result<u8, StateError> {
+        self.take::<1>().map(|[b]| b)
     }
 
     fn u32(&mut self) -> Result<u32, StateError> {
@@ -134,12 +247,29 @@ impl Reader<'_> {
         if x.is_finite() { Ok(x) } else { Err(StateError::Damaged("not a number")) }
     }
 
+    fn f32s<const N: usize>(&mut self) -> Result<[f32; N], StateError> {
+        let mut list = [0.0; N];
+        for x in &mut list {
+            *x = self.f32()?;
+        }
+        Ok(list)
+    }
+
+    fn tail(&mut self) -> Result<(f32, u32), StateError> {
+        Ok((self.f32()?, self.u32()?))
+    }
+
+    fn lags(&mut self) -> Result<Lags, StateError> {
+        let points = self.u32()?;
+        Ok((self.f32s()?, points))
+    }
+
     fn series(&mut self) -> Result<SavedSeries, StateError> {
         let key = self.u64()?;
-        let phase = match self.take::<1>()? {
-            [0] => Phase::Starting,
-            [1] => Phase::Constant,
-            [2] => Phase::Live,
+        let phase = match self.byte()? {
+            0 => Phase::Starting,
+            1 => Phase::Constant,
+            2 => Phase::Live,
             _ => return Err(StateError::Damaged("unknown phase")),
         };
         let mean = f64::from_le_bytes(self.take()?);
@@ -148,11 +278,42 @@ impl Reader<'_> {
         }
         let (deviation, deviation0, points) = (self.f32()?.max(0.0), self.f32()?.max(0.0), self.u32()?);
         let level = Level { phase, mean, deviation, deviation0, points };
-        let window_points = self.u32()?;
-        let mut lags = [0.0; WINDOW];
-        for lag in &mut lags {
-            *lag = self.f32()?;
+        let windows = self.lags()?;
+        let points = self.u32()?;
+        let state = (self.f32s()?, points);
+        let flat = self.tail()?;
+        let models = usize::from(self.byte()?);
+        if models > MODELS {
+            return Err(StateError::Damaged("too many models"));
         }
-        Ok(SavedSeries { key, level, lags, window_points })
+        let clusters = (0..models).map(|_| self.f32s()).collect::<Result<_, _>>()?;
+        let season = match self.byte()? {
+            0 => None,
+            1 => Some(Box::new(self.season()?)),
+            _ => return Err(StateError::Damaged("unknown season")),
+        };
+        Ok(SavedSeries { key, level, windows, state, flat, clusters, season })
+    }
+
+    fn season(&mut self) -> Result<SavedSeason, StateError> {
+        let mut profile = [f16::NAN; PHASES];
+        for p in &mut profile {
+            *p = f16::from_le_bytes(self.take()?);
+            if p.is_infinite() {
+                return Err(StateError::Damaged("not a number"));
+            }
+        }
+        let (deviation, points) = (self.f32()?.max(0.0), self.u32()?);
+        Ok(SavedSeason { profile, deviation, points, windows: self.lags()? })
+    }
+
+    fn block(&mut self) -> Result<SavedBlock, StateError> {
+        let count = usize::from(self.byte()?);
+        if count > BLOCK {
+            return Err(StateError::Damaged("a block of too many series"));
+        }
+        let keys = (0..count).map(|_| self.u64()).collect::<Result<_, _>>()?;
+        let pairs = (0..count * (count + 1) / 2).map(|_| self.f32s()).collect::<Result<_, _>>()?;
+        Ok(SavedBlock { keys, pairs })
     }
 }

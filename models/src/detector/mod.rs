@@ -18,6 +18,7 @@
 
 mod attribution;
 mod fit;
+mod keeping;
 mod learning;
 
 use tacit_wire::message::Stage;
@@ -25,12 +26,11 @@ use tacit_wire::message::Stage;
 use attribution::Onset;
 use fit::FitJob;
 
+use keeping::Dormant;
 use learning::Learning;
 
 use crate::fusion::{Fusion, Parts};
 use crate::runtime::{Model, ModelError};
-use crate::standardise::Phase;
-use crate::state::{self, SavedSeries, StateError};
 use crate::verdict::Verdict;
 use crate::whiten::WINDOW;
 
@@ -135,8 +135,7 @@ pub struct Detector {
     next_fit: u64,
     newcomer_fit: u64,
     job: Option<FitJob>,
-    /// Series that are gone, oldest first.
-    dormant: Vec<SavedSeries>,
+    dormant: Dormant,
 }
 
 impl Detector {
@@ -164,7 +163,7 @@ impl Detector {
             next_fit: FIRST_FIT,
             newcomer_fit: 0,
             job: None,
-            dormant: Vec::new(),
+            dormant: Dormant::default(),
             config,
         }
     }
@@ -179,23 +178,18 @@ impl Detector {
             return true;
         }
         self.unbind(slot);
-        let known = self.dormant.iter().position(|s| s.key == key).map(|at| self.dormant.remove(at));
+        self.wake_up(slot, key);
         self.keys[slot] = Some(key);
-        self.learning.standardiser.reset(slot, known.map(|s| s.level));
-        self.learning.autocovariance.reset(slot, known.map(|s| (s.lags, s.window_points)));
         true
     }
 
     /// Takes a series out of its slot; what it learned is kept for as many series as there are slots.
     pub fn unbind(&mut self, slot: usize) {
-        let Some(series) = self.saved(slot) else { return };
-        self.keys[slot] = None;
-        if series.level.phase != Phase::Starting {
-            if self.dormant.len() >= self.config.capacity {
-                self.dormant.remove(0);
-            }
-            self.dormant.push(series);
+        if slot >= self.config.capacity || self.keys[slot].is_none() {
+            return;
         }
+        self.lay_down(slot);
+        self.keys[slot] = None;
         self.learning.standardiser.release(slot);
         self.learning.clear(slot);
         self.fitted[slot] = false;
@@ -355,33 +349,5 @@ impl Detector {
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.verdict.stage(self.model.is_some())
-    }
-
-    fn saved(&self, slot: usize) -> Option<SavedSeries> {
-        let key = (*self.keys.get(slot)?)?;
-        let (lags, window_points) = self.learning.autocovariance.slot(slot);
-        Some(SavedSeries { key, level: self.learning.standardiser.level(slot), lags, window_points })
-    }
-
-    /// Everything learned, as bytes: 97 a series and 62 more.
-    #[must_use]
-    pub fn save(&self) -> Vec<u8> {
-        let bound = (0..self.config.capacity).filter_map(|slot| self.saved(slot));
-        let series: Vec<SavedSeries> =
-            self.dormant.iter().copied().chain(bound.filter(|s| s.level.phase != Phase::Starting)).collect();
-        state::encode(self.config.period_ms, &self.verdict.save(), &series)
-    }
-
-    /// A detector that continues where [`Detector::save`] was called. Series come back as they are bound, in whatever
-    /// slots; the model is fitted from what they learned as soon as they are.
-    ///
-    /// # Errors
-    /// Bytes that are damaged, of another version or of another period.
-    pub fn restore(config: DetectorConfig, bytes: &[u8]) -> Result<Self, StateError> {
-        let (saved, series) = state::decode(config.period_ms, bytes)?;
-        let mut detector = Self::new(config);
-        detector.verdict = Verdict::restore(&detector.config, &saved);
-        detector.dormant = series;
-        Ok(detector)
     }
 }
