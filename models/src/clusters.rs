@@ -37,6 +37,7 @@ pub struct Clusters {
     differences: [Vec<f32>; 2],
     /// `[lag][slot]`, oldest lag first: what a graph takes.
     features: Vec<f32>,
+    floors: Vec<f32>,
     /// Points without a gap before the newest, up to 255.
     fresh: Vec<u8>,
     trainees: Vec<Trainee>,
@@ -86,8 +87,8 @@ impl Trainee {
         }
     }
 
-    /// The frozen model; `None` when there was nothing to tell apart.
-    fn model(&self) -> Option<[f32; NUMBERS]> {
+    /// The frozen model; `None` when there was nothing to tell apart. Distances below `floor` are all alike.
+    fn model(&self, floor: f32) -> Option<[f32; NUMBERS]> {
         if self.points < BURN_IN + SETTLED || self.high <= self.low {
             return None;
         }
@@ -95,7 +96,7 @@ impl Trainee {
         numbers[..LAGS].copy_from_slice(&self.centres[0]);
         numbers[LAGS..2 * LAGS].copy_from_slice(&self.centres[1]);
         numbers[2 * LAGS] = self.low;
-        numbers[2 * LAGS + 1] = (1.0 / (self.high - self.low)).min(1e12);
+        numbers[2 * LAGS + 1] = (1.0 / (self.high - self.low).max(floor)).min(1e12);
         numbers.iter().all(|x| x.is_finite()).then_some(numbers)
     }
 }
@@ -118,6 +119,7 @@ impl Clusters {
             last: vec![0.0; capacity],
             differences: [vec![0.0; capacity], vec![0.0; capacity]],
             features: vec![0.0; LAGS * capacity],
+            floors: vec![0.0; capacity],
             fresh: vec![0; capacity],
             trainees: (0..capacity).flat_map(|_| [Trainee::new(first_window(step)); TRAINEES]).collect(),
             models: vec![NO_MODEL; capacity * MODELS],
@@ -131,6 +133,11 @@ impl Clusters {
         self.made[slot] = 0;
         self.models[slot * MODELS..(slot + 1) * MODELS].fill(NO_MODEL);
         self.trainees[slot * TRAINEES..(slot + 1) * TRAINEES].fill(Trainee::new(first_window(self.step)));
+    }
+
+    /// Sets the smallest change of a slot's series that matters on any machine.
+    pub fn set_floor(&mut self, slot: usize, floor: f32) {
+        self.floors[slot] = if floor.is_finite() { floor.max(0.0) } else { 0.0 };
     }
 
     /// One point of every slot: movements, and with `learn` the models of tomorrow. `present(slot)`: the value is real.
@@ -175,7 +182,7 @@ impl Clusters {
             if trainee.points < trainee.window {
                 continue;
             }
-            let model = trainee.model();
+            let model = trainee.model(self.floors[slot]);
             // Windows grow from young to full.
             *trainee = Trainee::new((trainee.window * 2).min(2 * self.step));
             if let Some(model) = model {

@@ -58,8 +58,10 @@ pub struct Level {
 impl Level {
     const NEW: Self = Self { phase: Phase::Starting, mean: 0.0, deviation: 0.0, deviation0: 0.0, points: 0 };
 
-    fn scale(&self) -> f64 {
-        f64::from(self.deviation) + 0.05 * f64::from(self.deviation0) + RELATIVE_FLOOR * self.mean.abs() + 1e-30
+    /// `floor` is the smallest change of the series that matters anywhere, 0 if nothing is known of that.
+    fn scale(&self, floor: f32) -> f64 {
+        let own = f64::from(self.deviation) + 0.05 * f64::from(self.deviation0);
+        own + RELATIVE_FLOOR * self.mean.abs() + f64::from(floor) + 1e-30
     }
 }
 
@@ -68,6 +70,7 @@ impl Level {
 pub struct Standardiser {
     horizon: f64,
     levels: Vec<Level>,
+    floors: Vec<f32>,
     active: Vec<bool>,
     recent: Vec<f32>,
     cursor: Vec<u8>,
@@ -86,6 +89,7 @@ impl Standardiser {
         Self {
             horizon: horizon_points.max(40.0),
             levels: vec![Level::NEW; capacity],
+            floors: vec![0.0; capacity],
             active: vec![true; capacity],
             recent: vec![0.0; capacity * START_POINTS],
             cursor: vec![0; capacity],
@@ -111,6 +115,12 @@ impl Standardiser {
         self.moved[slot] = 0;
     }
 
+    /// Sets the smallest change of a slot's series that matters on any machine, in its unit: what it varies by less says
+    /// nothing, however calm it was.
+    pub fn set_floor(&mut self, slot: usize, floor: f32) {
+        self.floors[slot] = if floor.is_finite() { floor.max(0.0) } else { 0.0 };
+    }
+
     /// What a slot has learned.
     #[must_use]
     pub fn level(&self, slot: usize) -> Level {
@@ -124,7 +134,7 @@ impl Standardiser {
         let half = match level.phase {
             Phase::Starting => return None,
             Phase::Constant => 0.0,
-            Phase::Live => BAND * level.scale(),
+            Phase::Live => BAND * level.scale(self.floors[slot]),
         };
         Some((level.mean - half, level.mean, level.mean + half))
     }
@@ -154,7 +164,7 @@ impl Standardiser {
                 0.0
             }
             Phase::Constant => self.constant(slot, x, learn),
-            Phase::Live => live(&mut self.levels[slot], x, learn, self.horizon),
+            Phase::Live => live(&mut self.levels[slot], self.floors[slot], x, learn, self.horizon),
         }
     }
 
@@ -173,7 +183,9 @@ impl Standardiser {
                 return 0.0;
             }
         }
-        CONSTANT_STEP.copysign(e as f32)
+        let floor = 3.0 * self.floors[slot];
+        let weight = if floor > 0.0 { (e.abs() as f32 / floor).min(1.0) } else { 1.0 };
+        (CONSTANT_STEP * weight).copysign(e as f32)
     }
 
     fn restart(&mut self, slot: usize) {
@@ -202,9 +214,9 @@ impl Standardiser {
 }
 
 /// A series that has mean and deviation.
-fn live(level: &mut Level, x: f32, learn: bool, horizon: f64) -> f32 {
+fn live(level: &mut Level, floor: f32, x: f32, learn: bool, horizon: f64) -> f32 {
     let e = f64::from(x) - level.mean;
-    let z = (e / level.scale()) as f32;
+    let z = (e / level.scale(floor)) as f32;
     if learn {
         level.points = level.points.saturating_add(1);
         let a = (1.0 / (20.0 + f64::from(level.points))).max(1.0 / horizon);

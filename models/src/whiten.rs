@@ -30,6 +30,9 @@ const PRIOR_POINTS: f64 = 120.0;
 /// Variance of a normal variable whose mean absolute deviation is 1: what a standardised series has by construction.
 const PRIOR_VARIANCE: f64 = std::f64::consts::FRAC_PI_2;
 
+/// The least variance of a deviation that a window is measured by.
+const LEAST_VARIANCE: f64 = 0.2;
+
 type Half = SMatrix<f64, HALF, HALF>;
 
 /// Running autocovariances at lags 0 to 15 of up to `capacity` series.
@@ -144,9 +147,11 @@ fn shrink(own: &[f64; WINDOW], n: f64) -> [f64; WINDOW] {
     let variance = share * own[0] + (1.0 - share) * own[0].max(PRIOR_VARIANCE);
     let rho = (own[1] / own[0] * n / (n + 5.0)).clamp(0.0, 0.98);
     let level = variance * (1.0 + rho) / (1.0 - rho) / (n + 30.0);
+    // A series that hardly moves against what matters has white noise added: its smallest twitch shall not be news.
+    let noise = (LEAST_VARIANCE - variance).max(0.0);
     std::array::from_fn(|lag| {
         let correlation = share * own[lag] / own[0] + (1.0 - share) * rho.powi(lag as i32);
-        variance * correlation + level
+        variance * correlation + level + if lag == 0 { noise } else { 0.0 }
     })
 }
 

@@ -2,6 +2,7 @@
 //! plain words with their evidence ([`event`], [`words`]). What was learned survives restarts ([`state`]).
 
 pub mod event;
+mod floors;
 pub mod model;
 pub mod promise;
 pub mod rulebook;

@@ -8,6 +8,7 @@ use tacit_wire::message::{Event, EventKind, Evidence, Phase, ProcessNote, Stage}
 use tacit_wire::{Digest, EventId, Num, SeriesDef};
 
 use super::event::{Sender, direction, new_id};
+use super::floors::floor;
 use super::words;
 use crate::clock::Tick;
 use crate::context::Notes;
@@ -88,6 +89,7 @@ impl ModelJudge {
         for entry in &now.entries {
             if moved(entry.slot.index(), entry.key, before) {
                 self.detector.bind(entry.slot.index(), entry.key);
+                self.detector.set_floor(entry.slot.index(), floor(&entry.def));
             }
         }
     }

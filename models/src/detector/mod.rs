@@ -183,6 +183,15 @@ impl Detector {
         true
     }
 
+    /// Sets the smallest change of a slot's series that matters on any machine, in its unit (0: not known). Smaller ones
+    /// are no news, however calm the series was before.
+    pub fn set_floor(&mut self, slot: usize, floor: f32) {
+        if slot < self.config.capacity {
+            self.learning.standardiser.set_floor(slot, floor);
+            self.learning.clusters.set_floor(slot, floor);
+        }
+    }
+
     /// Takes a series out of its slot; what it learned is kept for as many series as there are slots.
     pub fn unbind(&mut self, slot: usize) {
         if slot >= self.config.capacity || self.keys[slot].is_none() {
