@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use tacit_models::{DetectorConfig, Step};
+use tacit_models::Step;
 use tacit_wire::message::{ContextKind, Event, EventKind, Phase, ProcessNote, Promise, ResultBody, Stage};
 use tacit_wire::{BootId, Digest, Num, SeriesId};
 use tokio::sync::mpsc;
@@ -16,7 +16,8 @@ use crate::clock::Tick;
 use crate::config::Config;
 use crate::context::Notes;
 use crate::detect::event::{Sender, new_id};
-use crate::detect::model::{ModelJudge, Surroundings};
+use crate::detect::judges::Judges;
+use crate::detect::model::Surroundings;
 use crate::detect::promise::Raised;
 use crate::detect::rulebook::RuleBook;
 use crate::detect::state::{self, StateFile};
@@ -95,7 +96,7 @@ pub struct Analysis {
     known: Arc<Dictionary>,
     history: History,
     summariser: Summariser,
-    model: ModelJudge,
+    judges: Judges,
     model_on: bool,
     rules: RuleBook,
     notes: Notes,
@@ -116,19 +117,16 @@ impl Analysis {
         let config = &inputs.config;
         let capacity = config.sampling.max_series;
         let budget = config.detect.alarm_budget.rate_per_day();
-        let detector = DetectorConfig {
-            capacity,
-            period_ms: u32::try_from(config.sampling.interval.as_millis()).unwrap_or(1000),
-            budget_per_day: budget,
-        };
+        let period_ms = u32::try_from(config.sampling.interval.as_millis()).unwrap_or(1000);
         let file = StateFile::new(state_dir);
         let (notes, learned) = file.load().map_or_else(|| (state::Notes::default(), None), |(n, d)| (n, Some(d)));
         let new_boot = notes.boot != inputs.sender.boot;
         let settle = if new_boot && notes.boot != BootId::default() { SETTLE_BOOT_MS } else { SETTLE_MS };
         let quiet_until = now.mono_ms + settle;
-        let model = ModelJudge::new(detector.clone(), learned.as_deref(), quiet_until).unwrap_or_else(|why| {
+        let judges = |learned: Option<&[u8]>| Judges::new(period_ms, capacity, budget, learned, quiet_until);
+        let judges = judges(learned.as_deref()).unwrap_or_else(|why| {
             file.set_aside(&why);
-            ModelJudge::new(detector, None, quiet_until).expect("nothing learned can always be used")
+            judges(None).expect("nothing learned can always be used")
         });
         let name_all = config.publish.encoding == tacit_wire::Encoding::Json;
         let bytes = config.publish.bytes_per_month.map(crate::config::Size::bytes);
@@ -136,7 +134,7 @@ impl Analysis {
             known: Arc::default(),
             history: History::new(capacity),
             summariser: Summariser::new(config.publish.profile.into(), capacity, name_all, bytes),
-            model,
+            judges,
             model_on: budget.is_some(),
             rules: RuleBook::new(config.detect.disk_full_within.std().as_secs_f64(), inputs.file_systems.clone()),
             notes: Notes::default(),
@@ -169,13 +167,14 @@ impl Analysis {
         }
         self.history.push(frame.at, &frame.values);
         let clock = Instant::now();
-        let step = self.model.judge(frame.at, &frame.values);
+        let step = self.judges.judge(frame.at, &frame.values);
         let inference = clock.elapsed().as_secs_f32();
         let alarm = if step.judged { step.alarm } else { f32::NAN };
         if let Some((at, means)) = self.summariser.add(frame, alarm) {
             self.history.push_minute(at, means);
+            self.judges.judge_minute(frame.at, means);
         }
-        self.events(frame, &step);
+        self.events(frame);
         let head = self.inputs.sender.head(frame.at);
         if let Some(summary) = self.summariser.take(head, &self.known) {
             self.send(Outgoing::Summary(Box::new(summary)));
@@ -219,12 +218,12 @@ impl Analysis {
                 self.summariser.clear(slot);
             }
         }
-        self.model.rebind(&self.known, &now);
+        self.judges.rebind(&self.known, &now);
         self.rules.rebind(&now);
         self.known = now;
     }
 
-    fn events(&mut self, frame: &Frame, step: &Step) {
+    fn events(&mut self, frame: &Frame) {
         for event in self.rules.look(frame.at, &frame.values, &self.inputs.sender) {
             self.rule_event(event);
         }
@@ -247,7 +246,8 @@ impl Analysis {
             injected: self.inputs.injected.load(Ordering::Relaxed),
             sender: &self.inputs.sender,
         };
-        if let Some(event) = self.model.follow(frame.at, step, &around) {
+        let phases: Vec<Event> = self.judges.follow(frame.at, &around).collect();
+        for event in phases {
             if event.phase == Phase::Open {
                 self.raised.model(frame.at.wall_ms);
             }
@@ -354,7 +354,7 @@ impl Analysis {
     /// Writes what was learned to disk.
     pub fn save(&self) {
         let notes = state::Notes { boot: self.inputs.sender.boot, raised: self.raised.clone() };
-        if let Err(e) = self.file.save(&notes, &self.model.save()) {
+        if let Err(e) = self.file.save(&notes, &self.judges.save()) {
             warn!(error = %e, "Cannot save what was learned; it is kept in memory and saved later.");
         }
     }
@@ -366,7 +366,7 @@ impl Analysis {
     }
 
     fn show(&mut self, frame: &Frame, step: &Step, inference: f32) {
-        let error = self.model.error();
+        let error = self.judges.error();
         if let (Some(error), false) = (&error, self.error_told) {
             warn!(error, "The model fails; sampling and rules go on.");
         }
@@ -378,11 +378,11 @@ impl Analysis {
             stage: step.stage,
             points: step.points,
             judged: step.series,
-            model: self.model.digest(),
+            model: self.judges.digest(),
             alarm: step.alarm,
             promise,
             model_error: error,
-            open_events: self.rules.open() + usize::from(self.model.is_open()),
+            open_events: self.rules.open() + self.judges.open(),
             missed: status.missed + u64::from(frame.missed),
             samples: status.samples + 1,
             inference: if before == 0.0 { inference } else { before + 0.02 * (inference - before) },

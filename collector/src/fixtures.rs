@@ -65,6 +65,8 @@ pub fn event(
         stage: None,
         persisting: false,
         injected: false,
+        fault: None,
+        confidence: None,
     };
     crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None }
 }

@@ -121,6 +121,12 @@ impl Standardiser {
         self.floors[slot] = if floor.is_finite() { floor.max(0.0) } else { 0.0 };
     }
 
+    /// What [`Standardiser::set_floor`] set.
+    #[must_use]
+    pub fn floor(&self, slot: usize) -> f32 {
+        self.floors[slot]
+    }
+
     /// What a slot has learned.
     #[must_use]
     pub fn level(&self, slot: usize) -> Level {

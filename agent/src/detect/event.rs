@@ -52,6 +52,8 @@ impl Sender {
             stage: None,
             persisting: false,
             injected: false,
+            fault: None,
+            confidence: None,
         }
     }
 }

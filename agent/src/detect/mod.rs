@@ -2,7 +2,9 @@
 //! plain words with their evidence ([`event`], [`words`]). What was learned survives restarts ([`state`]).
 
 pub mod event;
+mod explain;
 mod floors;
+pub mod judges;
 pub mod model;
 pub mod promise;
 pub mod rulebook;

@@ -4,33 +4,41 @@
 //! which series, what was seen and what is usual, who was on top, and the flight recorder.
 
 use tacit_models::{Detector, DetectorConfig, Step, Transition};
-use tacit_wire::message::{Event, EventKind, Evidence, Phase, ProcessNote, Stage};
+use tacit_wire::message::{Direction, Event, EventKind, Evidence, Phase, ProcessNote, Stage};
 use tacit_wire::{Digest, EventId, Num, SeriesDef};
 
 use super::event::{Sender, direction, new_id};
 use super::floors::floor;
-use super::words;
+use super::{explain, words};
 use crate::clock::Tick;
 use crate::context::Notes;
-use crate::ring::History;
+use crate::ring::{History, Span};
 use crate::source::Dictionary;
 
 /// Series an event names.
 const NAMED: usize = 8;
-/// The recorder begins this long before the onset.
-const BEFORE_MS: u64 = 60_000;
+/// The recorder begins so many points before the onset.
+const BEFORE: u64 = 60;
 /// Points of a recording.
 const POINTS: usize = 240;
 /// Series a fit looks at in one tick.
 const FIT_A_TICK: usize = 32;
+/// Memory grows by so many series.
+const GROWTH: usize = 32;
 
 /// The detector and its open event.
 pub struct ModelJudge {
     detector: Detector,
+    /// Where its points are remembered, and how far apart they are.
+    span: Span,
+    period_ms: u64,
+    most_series: usize,
     event: Option<Open>,
     /// Events are held back until this time: statistics settle after a start.
     quiet_until: u64,
     last: Option<Step>,
+    /// The last verdict was not followed yet.
+    fresh: bool,
 }
 
 /// The event that is open, or closed lately and may come back.
@@ -66,20 +74,28 @@ pub struct Surroundings<'a> {
 }
 
 impl ModelJudge {
-    /// With what was learned before, if it can be used; the error says why not.
+    /// With what was learned before, if it can be used; the error says why not. A slow judge takes minute means.
     ///
     /// # Errors
     /// When `learned` cannot be used.
-    pub fn new(config: DetectorConfig, learned: Option<&[u8]>, quiet_until: u64) -> Result<Self, String> {
+    pub fn new(config: DetectorConfig, learned: Option<&[u8]>, slow: bool, quiet_until: u64) -> Result<Self, String> {
+        let (span, period_ms) = (if slow { Span::Minutes } else { Span::Samples }, u64::from(config.period_ms));
+        // Memory is taken when series are bound.
+        let (most_series, config) = (config.capacity, DetectorConfig { capacity: 0, ..config });
         let detector = match learned {
             None => Detector::new(config),
             Some(bytes) => Detector::restore(config, bytes).map_err(|e| e.to_string())?,
         };
-        Ok(Self { detector, event: None, quiet_until, last: None })
+        Ok(Self { detector, span, period_ms, most_series, event: None, fresh: false, quiet_until, last: None })
     }
 
     /// Binds slots to the series of a new epoch.
     pub fn rebind(&mut self, before: &Dictionary, now: &Dictionary) {
+        let slots = now.entries.last().map_or(0, |e| e.slot.index() + 1).min(self.most_series);
+        if slots > self.detector.capacity() {
+            // A quarter more, so that it does not grow with every series.
+            self.detector.grow((slots + slots / 4).next_multiple_of(GROWTH).min(self.most_series));
+        }
         let moved = |slot: usize, key: u64, other: &Dictionary| other.get(slot).is_none_or(|e| e.key != key);
         for entry in &before.entries {
             if moved(entry.slot.index(), entry.key, now) {
@@ -97,7 +113,7 @@ impl ModelJudge {
     /// Judges a sample. Allocates nothing of its own; the model's runtime does.
     pub fn judge(&mut self, at: Tick, values: &[f32]) -> Step {
         let step = self.detector.step(values, at.mono_ms, at.wall_ms);
-        self.last = Some(step);
+        (self.last, self.fresh) = (Some(step), true);
         if self.detector.refit_due() {
             // A failed fit is kept by the detector as its model error, and shown as health.
             let _ = self.detector.refit_some(FIT_A_TICK);
@@ -105,9 +121,11 @@ impl ModelJudge {
         step
     }
 
-    /// Follows the event through a verdict; gives the phase to send, if any.
-    pub fn follow(&mut self, at: Tick, step: &Step, around: &Surroundings<'_>) -> Option<Event> {
-        match step.transition {
+    /// Follows the event through the last verdict; gives the phase to send, if any. To be called at every tick, whether or
+    /// not there is a new verdict.
+    pub fn follow(&mut self, at: Tick, around: &Surroundings<'_>) -> Option<Event> {
+        let step = &self.last?;
+        match step.transition.filter(|_| std::mem::take(&mut self.fresh)) {
             Some(Transition::Open) => self.open(at, step, around),
             Some(Transition::Update) if self.event.as_ref().is_none_or(|e| e.number != step.event) => {
                 self.open(at, step, around);
@@ -168,12 +186,16 @@ impl ModelJudge {
         event.severity = Num::quantised(open.severity);
         event.score = Num::quantised(open.score);
         let list: Vec<Evidence> = evidence.iter().map(|(_, e)| e.clone()).collect();
-        event.text = words::anomaly(&list, &processes);
+        let shares = self.detector.onset_shares().iter().enumerate();
+        let shares = shares.filter_map(|(slot, share)| Some((&around.dictionary.get(slot)?.def, *share)));
+        let kind = explain::kind(shares);
+        (event.fault, event.confidence) = (kind.map(|(kind, _)| kind), kind.map(|(_, sure)| Num::quantised(sure)));
+        event.text = words::anomaly(&list, &processes, event.fault, open.onset.wall_ms);
         let named: Vec<(usize, &SeriesDef)> =
             evidence.iter().filter_map(|(slot, _)| Some((*slot, &around.dictionary.get(*slot)?.def))).collect();
         if phase != Phase::Update {
-            event.recording =
-                around.history.recording(&named, open.onset.mono_ms.saturating_sub(BEFORE_MS), at.mono_ms, POINTS);
+            let from = open.onset.mono_ms.saturating_sub(BEFORE * self.period_ms);
+            event.recording = around.history.recording(self.span, &named, from..=at.mono_ms, POINTS);
         }
         event.evidence = list;
         event.processes = processes;
@@ -199,9 +221,8 @@ impl ModelJudge {
                 let band = self.detector.band(slot);
                 let (low, center, high) =
                     band.map_or((f32::NAN, f32::NAN, f32::NAN), |b| (b.low as f32, b.center as f32, b.high as f32));
-                let seen = around.history.between(onset, now).map(|(_, v)| v[slot]).filter(|v| v.is_finite());
-                let distance = |v: &f32| if center.is_nan() { *v } else { (v - center).abs() };
-                let observed = seen.max_by(|a, b| distance(a).total_cmp(&distance(b)))?;
+                let flat = self.detector.is_flat(slot);
+                let observed = around.history.farthest(self.span, slot, onset..=now, center)?;
                 let evidence = Evidence {
                     name: def.name.clone(),
                     attributes: def.attributes.clone(),
@@ -210,7 +231,7 @@ impl ModelJudge {
                     observed: Num::quantised(observed),
                     low: Num::quantised(physical(low, &def.unit)),
                     high: Num::quantised(high),
-                    direction: direction(observed, low, high),
+                    direction: if flat { Direction::Flat } else { direction(observed, low, high) },
                 };
                 Some((slot, evidence))
             })

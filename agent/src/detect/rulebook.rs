@@ -1,6 +1,6 @@
 //! All rules, and the events they opened.
 
-use tacit_wire::message::{Event, EventKind, Phase};
+use tacit_wire::message::{Event, EventKind, FaultKind, Phase};
 use tacit_wire::{EventId, Num, semconv};
 
 use super::event::{Sender, new_id};
@@ -118,6 +118,7 @@ impl RuleBook {
         event.rule = Some(finding.rule.to_owned());
         event.severity = Num(finding.severity);
         event.text.clone_from(&finding.text);
+        (event.fault, event.confidence) = (fault(finding.rule), Some(Num(1.0)));
         event.evidence.clone_from(&finding.evidence);
         Some(event)
     }
@@ -131,11 +132,23 @@ impl RuleBook {
             if !stays {
                 let mut event = sender.event(open.id, EventKind::Rule, Phase::Close, at, open.onset);
                 event.rule = Some(open.rule.to_owned());
+                (event.fault, event.confidence) = (fault(open.rule), Some(Num(1.0)));
                 event.text = format!("{} is not mounted any more", open.subject);
                 events.push(event);
             }
             stays
         });
         events
+    }
+}
+
+/// What a broken rule is about.
+fn fault(rule: &str) -> Option<FaultKind> {
+    match rule {
+        "disk-full" => Some(FaultKind::DiskFull),
+        "oom-kill" => Some(FaultKind::Memory),
+        "read-only" => Some(FaultKind::DiskIo),
+        "clock-jump" => Some(FaultKind::Clock),
+        _ => None,
     }
 }

@@ -1,9 +1,11 @@
 //! What each series was: every sample of the last five minutes, and minute means of the last six hours.
 //!
 //! Rows of all series by time, so that remembering a sample is one copy. Fixed memory: 300 rows of `f32` and 360 rows of
-//! `f16` for each slot, 1,920 bytes a series.
+//! `bf16` (two digits and a half, but the range of `f32`: memory is counted in bytes) for each slot, 1,920 bytes a series.
 
-use half::f16;
+use std::ops::RangeInclusive;
+
+use half::bf16;
 use tacit_wire::message::{Recording, RecordingRow};
 use tacit_wire::{Num, SeriesDef};
 
@@ -14,11 +16,20 @@ pub const SAMPLES: usize = 300;
 /// Minute means kept.
 pub const MINUTES: usize = 360;
 
+/// Which tier of the history is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Every sample of the last minutes.
+    Samples,
+    /// Minute means of the last hours.
+    Minutes,
+}
+
 /// The history of all slots.
 pub struct History {
     capacity: usize,
     samples: Tier<f32>,
-    minutes: Tier<f16>,
+    minutes: Tier<bf16>,
 }
 
 /// One tier: a ring of rows.
@@ -66,7 +77,7 @@ impl History {
         Self {
             capacity,
             samples: Tier::new(SAMPLES, capacity, f32::NAN),
-            minutes: Tier::new(MINUTES, capacity, f16::NAN),
+            minutes: Tier::new(MINUTES, capacity, bf16::NAN),
         }
     }
 
@@ -80,7 +91,7 @@ impl History {
     pub fn push_minute(&mut self, at: Tick, means: &[f32]) {
         let row = self.minutes.advance(at, self.capacity);
         for (place, mean) in row.iter_mut().zip(means) {
-            *place = f16::from_f32(*mean);
+            *place = bf16::from_f32(*mean);
         }
     }
 
@@ -88,7 +99,7 @@ impl History {
     pub fn clear(&mut self, slot: usize) {
         if slot < self.capacity {
             self.samples.clear(slot, self.capacity, f32::NAN);
-            self.minutes.clear(slot, self.capacity, f16::NAN);
+            self.minutes.clear(slot, self.capacity, bf16::NAN);
         }
     }
 
@@ -108,26 +119,47 @@ impl History {
             .map(move |row| (self.minutes.times[row], self.minutes.rows[row * self.capacity + slot].to_f32()))
     }
 
-    /// A flight-recorder slice of some series: full rate, at most `points` long (its oldest part is left out), values rounded to
-    /// three digits. `None` when nothing is held of that time.
+    /// The values of a slot between two moments, oldest first.
+    fn values(&self, span: Span, slot: usize, between: RangeInclusive<u64>) -> impl Iterator<Item = (Tick, f32)> {
+        let (samples, minutes) = match span {
+            Span::Samples => (Some(&self.samples), None),
+            Span::Minutes => (None, Some(&self.minutes)),
+        };
+        let cell = move |row: usize| row * self.capacity + slot;
+        let samples = samples.into_iter().flat_map(move |t| t.order().map(move |r| (t.times[r], t.rows[cell(r)])));
+        let minutes =
+            minutes.into_iter().flat_map(move |t| t.order().map(move |r| (t.times[r], t.rows[cell(r)].to_f32())));
+        samples.chain(minutes).filter(move |(at, _)| between.contains(&at.mono_ms))
+    }
+
+    /// The value of a slot farthest from `center` between two moments.
+    #[must_use]
+    pub fn farthest(&self, span: Span, slot: usize, between: RangeInclusive<u64>, center: f32) -> Option<f32> {
+        let distance = |v: &f32| if center.is_nan() { *v } else { (v - center).abs() };
+        let values = self.values(span, slot, between).map(|(_, v)| v).filter(|v| v.is_finite());
+        values.max_by(|a, b| distance(a).total_cmp(&distance(b)))
+    }
+
+    /// A flight-recorder slice of some series: at most `points` long (its oldest part is left out), values rounded to three
+    /// digits. `None` when nothing is held of that time.
     #[must_use]
     pub fn recording(
         &self,
+        span: Span,
         series: &[(usize, &SeriesDef)],
-        from_mono_ms: u64,
-        to_mono_ms: u64,
+        between: RangeInclusive<u64>,
         points: usize,
     ) -> Option<Recording> {
-        let rows: Vec<(Tick, &[f32])> = self.between(from_mono_ms, to_mono_ms).collect();
-        let rows = &rows[rows.len().saturating_sub(points)..];
-        let (first, last) = (rows.first()?.0, rows.last()?.0);
-        let steps = rows.len().saturating_sub(1).max(1) as u64;
+        let times: Vec<Tick> = self.values(span, series.first()?.0, between.clone()).map(|(at, _)| at).collect();
+        let skip = times.len().saturating_sub(points);
+        let (first, last) = (times.get(skip)?, times.last()?);
+        let steps = (times.len() - skip).saturating_sub(1).max(1) as u64;
         let step_ms = ((last.mono_ms - first.mono_ms) / steps).max(1);
         let row = |(slot, def): &(usize, &SeriesDef)| RecordingRow {
             name: def.name.clone(),
             attributes: def.attributes.clone(),
             unit: def.unit.clone(),
-            values: rows.iter().map(|(_, values)| Num::quantised(values[*slot])).collect(),
+            values: self.values(span, *slot, between.clone()).skip(skip).map(|(_, v)| Num::quantised(v)).collect(),
         };
         Some(Recording {
             start_ms: first.wall_ms,
@@ -171,8 +203,11 @@ mod tests {
         let mut history = History::new(1);
         (0..100).for_each(|s| history.push(tick(s), &[s as f32]));
         let def = SeriesDef { id: tacit_wire::SeriesId(0), name: "a".into(), attributes: Vec::new(), unit: "1".into() };
-        let cut = history.recording(&[(0, &def)], 0, 90_000, 10).expect("it is held");
+        let cut = history.recording(Span::Samples, &[(0, &def)], 0..=90_000, 10).expect("it is held");
         assert_eq!((cut.start_ms, cut.step_ms, cut.rows[0].values.len()), (81_000, 1000, 10));
-        assert!(history.recording(&[(0, &def)], 500_000, 600_000, 10).is_none());
+        history.push_minute(tick(60), &[1.6e10]);
+        let minutes = history.recording(Span::Minutes, &[(0, &def)], 0..=90_000, 10).expect("it is held");
+        assert!((minutes.rows[0].values[0].0 / 1.6e10 - 1.0).abs() < 0.01, "bytes have room");
+        assert!(history.recording(Span::Samples, &[(0, &def)], 500_000..=600_000, 10).is_none());
     }
 }

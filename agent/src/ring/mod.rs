@@ -4,5 +4,5 @@
 pub mod history;
 pub mod queue;
 
-pub use history::History;
+pub use history::{History, Span};
 pub use queue::{FrameReceiver, FrameSender, pair};

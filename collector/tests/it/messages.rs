@@ -86,6 +86,8 @@ pub fn event(node: &str, seq: u64, id: u8, phase: Phase) -> Event {
         stage: None,
         persisting: false,
         injected: false,
+        fault: None,
+        confidence: None,
     }
 }
 

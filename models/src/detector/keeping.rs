@@ -109,14 +109,37 @@ impl Detector {
         (0..self.config.capacity).step_by(BLOCK).map(block).filter(|b| !b.keys.is_empty()).collect()
     }
 
-    /// Everything learned, as bytes.
-    #[must_use]
-    pub fn save(&self) -> Vec<u8> {
+    /// Makes room for more slots. All is kept but the last sixteen points; the model comes back with the next fit.
+    pub fn grow(&mut self, capacity: usize) {
+        let mut larger = Self::new(DetectorConfig { capacity: capacity.max(self.config.capacity), ..self.config.clone() });
+        larger.verdict = self.verdict.clone();
+        larger.fusion = self.fusion.clone();
+        let state = self.state();
+        larger.dormant = Dormant { series: state.series, blocks: state.blocks, home: Vec::new() };
+        for (slot, key) in self.keys.iter().enumerate() {
+            if let Some(key) = key {
+                larger.bind(slot, *key);
+                larger.set_floor(slot, self.learning.standardiser.floor(slot));
+            }
+        }
+        *self = larger;
+    }
+
+    fn state(&self) -> SavedState {
         let bound = (0..self.config.capacity).filter_map(|slot| self.saved(slot));
         let started = bound.filter(|s| s.level.phase != Phase::Starting);
         let series = self.dormant.series.iter().cloned().chain(started).collect();
-        let (verdict, fusion) = (self.verdict.save(), self.fusion.save());
-        state::encode(self.config.period_ms, &SavedState { verdict, fusion, series, blocks: self.saved_blocks() })
+        // Ties of series that have not come back yet are kept too.
+        let home = &self.dormant.home;
+        let waiting = self.dormant.blocks.iter().enumerate().filter(|(b, _)| !home.contains(&Some(*b)));
+        let blocks = self.saved_blocks().into_iter().chain(waiting.map(|(_, block)| block.clone())).collect();
+        SavedState { verdict: self.verdict.save(), fusion: self.fusion.save(), series, blocks }
+    }
+
+    /// Everything learned, as bytes.
+    #[must_use]
+    pub fn save(&self) -> Vec<u8> {
+        state::encode(self.config.period_ms, &self.state())
     }
 
     /// A detector that continues where [`Detector::save`] was called. Series come back as they are bound, in whatever

@@ -168,6 +168,12 @@ impl Detector {
         }
     }
 
+    /// Number of slots.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.config.capacity
+    }
+
     /// Puts a series into a slot; `key` names it across restarts. What it learned before comes back with it.
     /// Answers whether the slot exists.
     pub fn bind(&mut self, slot: usize, key: u64) -> bool {
@@ -334,6 +340,12 @@ impl Detector {
     #[must_use]
     pub fn z(&self, slot: usize) -> f32 {
         self.learning.rows.row(0).get(slot).copied().unwrap_or(0.0)
+    }
+
+    /// Whether a slot's series stands still although it always moved.
+    #[must_use]
+    pub fn is_flat(&self, slot: usize) -> bool {
+        self.learning.flat.scores().get(slot).is_some_and(|score| *score > 0.0)
     }
 
     /// SHA-256 of the model in force.

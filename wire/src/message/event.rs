@@ -52,6 +52,32 @@ open_enum! {
 }
 
 open_enum! {
+    /// What kind of trouble an event likely is.
+    FaultKind {
+        /// Processors are busy, or held back.
+        Cpu = 0 "cpu",
+        /// Memory is short, leaks or is swapped.
+        Memory = 1 "memory",
+        /// Disks are busy or slow.
+        DiskIo = 2 "disk-io",
+        /// A file system fills.
+        DiskFull = 3 "disk-full",
+        /// Packets, connections, sockets.
+        Network = 4 "network",
+        /// Processes or threads multiply.
+        Processes = 5 "processes",
+        /// Files are opened and not closed.
+        Files = 6 "files",
+        /// A service stopped, fails or restarts.
+        Service = 7 "service",
+        /// A sensor: too high, too low, stuck.
+        Sensor = 8 "sensor",
+        /// The clock.
+        Clock = 9 "clock",
+    }
+}
+
+open_enum! {
     /// What else happened.
     ContextKind {
         /// The node booted.
@@ -269,6 +295,14 @@ pub struct Event {
     #[cbor(default)]
     #[serde(default)]
     pub injected: bool,
+    /// What kind of trouble it likely is.
+    #[n(19)]
+    #[serde(default)]
+    pub fault: Option<FaultKind>,
+    /// How sure that is, 0 to 1.
+    #[n(20)]
+    #[serde(default)]
+    pub confidence: Option<Num>,
 }
 
 impl Message for Event {

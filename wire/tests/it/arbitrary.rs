@@ -129,7 +129,7 @@ macro_rules! open_enums {
         }
     })+ };
 }
-open_enums!(Stage, Lane, EventKind, Phase, Direction, ContextKind, Protocol, OwnerKind, ConfigState, Profile);
+open_enums!(Stage, Lane, EventKind, Phase, Direction, FaultKind, ContextKind, Protocol, OwnerKind, ConfigState, Profile);
 
 macro_rules! structs {
     ($($name:ident { $($field:ident)* })+) => { $(impl Arbitrary for $name {
@@ -161,7 +161,7 @@ structs! {
     Recording { start_ms step_ms rows }
     Event {
         head event kind phase onset_ms onset_mono_ms end_ms severity score rule text evidence processes context recording
-        model stage persisting injected
+        model stage persisting injected fault confidence
     }
     EndpointDef { id address port owner owner_kind }
     Edge {

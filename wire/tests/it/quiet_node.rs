@@ -308,5 +308,7 @@ pub fn event(noise: &mut Noise, phase: u64) -> Event {
         stage: Some(Stage::Full),
         persisting: false,
         injected: false,
+        fault: None,
+        confidence: None,
     }
 }
