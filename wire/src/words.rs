@@ -1,5 +1,7 @@
 //! Series and values in people's words: "CPU busy 100 % (usual 1–9 %)".
 
+use crate::message::FaultKind;
+use crate::num::Num;
 use crate::series::Attribute;
 
 /// Names of common series for people; others are called by their own name.
@@ -72,6 +74,28 @@ const NAMES: &[(&str, &str)] = &[
     ("system.linux.cgroup.pressure", "pressure in unit"),
     ("hw.temperature", "temperature"),
 ];
+
+/// The likely kind of trouble in words: "likely memory (82 % sure)"; empty when nothing is known.
+#[must_use]
+pub fn likely(fault: Option<FaultKind>, confidence: Option<Num>) -> String {
+    let words = match fault {
+        None | Some(FaultKind::Unknown) => return String::new(),
+        Some(FaultKind::Cpu) => "the processors",
+        Some(FaultKind::Memory) => "memory",
+        Some(FaultKind::DiskIo) => "disk I/O",
+        Some(FaultKind::DiskFull) => "a file system that fills",
+        Some(FaultKind::Network) => "the network",
+        Some(FaultKind::Processes) => "the number of processes",
+        Some(FaultKind::Files) => "open files",
+        Some(FaultKind::Service) => "a service",
+        Some(FaultKind::Sensor) => "a sensor",
+        Some(FaultKind::Clock) => "the clock",
+    };
+    match confidence.and_then(Num::get) {
+        Some(sure) if sure < 0.995 => format!("likely {words} ({:.0} % sure)", sure * 100.0),
+        _ => format!("likely {words}"),
+    }
+}
 
 /// Whether people have a word for the series.
 #[must_use]

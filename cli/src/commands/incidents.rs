@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tacit_collector::store::{Incident, IncidentDetail, IncidentState};
-use tacit_wire::Num;
+use tacit_wire::{Num, words};
 use tacit_wire::message::Evidence;
 
 use super::{print, print_json};
@@ -104,6 +104,10 @@ fn describe(detail: &IncidentDetail) -> String {
         let e = &record.event;
         // Writing to a String cannot fail, here and below.
         let _ = writeln!(out, "\n{} {} ({})  {}", e.kind, e.event, e.phase, e.text);
+        let likely = words::likely(e.fault, e.confidence);
+        if !likely.is_empty() {
+            let _ = writeln!(out, "{likely}");
+        }
         let evidence: Vec<Vec<String>> = e.evidence.iter().map(evidence_row).collect();
         if !evidence.is_empty() {
             out.push_str(&table(&["SERIES", "OBSERVED", "USUAL", "SHARE"], &evidence));

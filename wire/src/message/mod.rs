@@ -10,7 +10,7 @@ mod summary;
 pub use birth::{Absent, Birth, Clock, Death, Lane, LaneRange, Listener, ModelInForce, NodeIdentity, Stage};
 pub use control::{Ack, Command, CommandKind, Config, DesiredModel, ResultBody, ResultMessage, Status, StreamAck};
 pub use event::{
-    Context, ContextKind, Direction, Event, EventKind, Evidence, Phase, ProcessNote, Recording, RecordingRow,
+    Context, ContextKind, Direction, Event, EventKind, Evidence, FaultKind, Phase, ProcessNote, Recording, RecordingRow,
 };
 pub use links::{Edge, EndpointDef, Links, OwnerKind, Protocol};
 pub use report::{ConfigState, Cost, Gap, Promise, Report, SourceCost, ThreadCost};
