@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::footprint;
+use crate::{footprint, quiet};
 
 /// Measures Tacit: footprint now, quality and fault injection as they come.
 #[derive(Debug, Parser)]
@@ -16,6 +16,8 @@ struct Arguments {
 enum Command {
     /// CPU, memory, bytes on the wire and disk writes of the agent, and of peers installed here.
     Footprint(footprint::Options),
+    /// Events a host-day on machines that have nothing wrong, in compressed time.
+    Quiet(quiet::Options),
 }
 
 /// Parses the command line and runs it.
@@ -25,5 +27,6 @@ enum Command {
 pub fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Footprint(options) => footprint::run(&options),
+        Command::Quiet(options) => quiet::run(&options),
     }
 }

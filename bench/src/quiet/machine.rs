@@ -148,11 +148,6 @@ impl Machine {
         }
     }
 
-    /// Whether it boots in this second: series start anew.
-    pub fn boots(&self) -> bool {
-        self.booted == self.second && self.second > 0
-    }
-
     /// The values of the next second.
     pub fn next(&mut self) -> &[f32] {
         self.second += 1;
