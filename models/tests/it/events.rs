@@ -143,3 +143,16 @@ fn garbage_never_reaches_a_score() {
     assert!(!nothing.judged && nothing.series == 0);
     assert!(!d.step(&[], node.now_ms() + 1000, 0).judged, "no values at all");
 }
+
+/// A disturbance that outlasts the pause of learning is not the measure of what comes after it.
+#[test]
+fn a_lasting_disturbance_does_not_blunt_the_first_day() {
+    let mut node = Node::new(200, 1000, 41);
+    let mut d = detector(200, 1000, 1.0);
+    quiet(&mut node, &mut d, 240);
+    let disturb = |values: &mut [f32]| values.iter_mut().skip(1).step_by(8).for_each(|x| *x *= 3.0);
+    let opened = (0..300).filter(|_| step(&mut node, &mut d, disturb).transition == Some(Transition::Open)).count();
+    assert_eq!(opened, 1, "the disturbance is told");
+    quiet(&mut node, &mut d, 600);
+    assert!(found_after(&mut node, &mut d, 20).is_some(), "a fault ten minutes later is not found");
+}
