@@ -19,6 +19,7 @@ use crate::clock::Tick;
 use crate::config::Config;
 use crate::detect::event::Sender;
 use crate::fleet::{Commands, Pull};
+use crate::detect::promise;
 use crate::health::{Budget, SelfCost};
 use crate::outbox::{Folder, Limits, Outbox};
 use crate::outgoing::Outgoing;
@@ -258,6 +259,7 @@ impl Shared {
             ));
         }
         health.extend(analysis.model_error.iter().map(|e| format!("the model fails: {e}")));
+        health.extend(promise::broken(&analysis.promise));
         health.extend(lock(&self.budget).words());
         health.truncate(32);
         health

@@ -45,6 +45,24 @@ impl Raised {
     }
 }
 
+/// Why a node does not keep its promise, if it does not: more than twice the asked rate over at least three days, counted in
+/// the shorter of thirty days and the node's life. A few more than asked are chance.
+#[must_use]
+pub fn broken(promise: &Promise) -> Option<String> {
+    let (asked, days) = (promise.promised_per_day.get()?, promise.days.get()?);
+    let asked_in_all = asked * days;
+    let raised = promise.events as f32;
+    // Two deviations of a Poisson count above twice the promise.
+    let limit = 2.0 * asked_in_all + 2.0 * asked_in_all.sqrt();
+    (days >= 3.0 && raised > limit).then(|| {
+        format!(
+            "raised {} events in {days:.0} days, {asked_in_all:.0} were asked for: what it does changes faster than its \
+             threshold can follow, or something is wrong for long; label its incidents, or set a higher alarm_budget",
+            promise.events
+        )
+    })
+}
+
 fn push(list: &mut Vec<i64>, at_ms: i64) {
     if list.len() == KEPT {
         list.remove(0);
@@ -55,6 +73,15 @@ fn push(list: &mut Vec<i64>, at_ms: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broken_promise_is_told_and_chance_is_not() {
+        let promise = |events, days| Promise { promised_per_day: Num(1.0), events, rules: 0, days: Num(days) };
+        assert!(broken(&promise(25, 7.0)).is_some_and(|why| why.contains("25 events in 7 days, 7 were asked")));
+        assert_eq!(broken(&promise(17, 7.0)), None);
+        assert_eq!(broken(&promise(30, 1.0)), None);
+        assert_eq!(broken(&Promise { promised_per_day: Num::NONE, ..promise(900, 9.0) }), None);
+    }
 
     #[test]
     fn what_is_older_than_the_window_is_forgotten() {
