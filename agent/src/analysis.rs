@@ -80,6 +80,8 @@ pub struct AnalysisStatus {
     pub promise: Promise,
     /// What is wrong with the model.
     pub model_error: Option<String>,
+    /// Series that crept away from what they were some days ago, without an event.
+    pub crept: Vec<String>,
     /// Events open now.
     pub open_events: usize,
     /// Samples missed since the start.
@@ -374,6 +376,11 @@ impl Analysis {
         let promise = self.raised.promise(self.inputs.config.detect.alarm_budget.rate_per_day(), frame.at.wall_ms);
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let before = status.inference;
+        // Days pass in it: once a minute is often enough, and it allocates.
+        let crept = match status.samples % 60 {
+            0 => self.judges.crept(&self.known),
+            _ => std::mem::take(&mut status.crept),
+        };
         *status = AnalysisStatus {
             stage: step.stage,
             points: step.points,
@@ -382,6 +389,7 @@ impl Analysis {
             alarm: step.alarm,
             promise,
             model_error: error,
+            crept,
             open_events: self.rules.open() + self.judges.open(),
             missed: status.missed + u64::from(frame.missed),
             samples: status.samples + 1,

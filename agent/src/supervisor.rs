@@ -259,6 +259,12 @@ impl Shared {
             ));
         }
         health.extend(analysis.model_error.iter().map(|e| format!("the model fails: {e}")));
+        if let Some(first) = analysis.crept.first() {
+            health.push(format!(
+                "{first} and {} other series crept far from what they were days ago, too slowly for an alarm",
+                analysis.crept.len() - 1
+            ));
+        }
         health.extend(promise::broken(&analysis.promise));
         health.extend(lock(&self.budget).words());
         health.truncate(32);

@@ -8,6 +8,7 @@
 
 pub mod calibrate;
 pub mod clusters;
+pub mod creep;
 pub mod detector;
 pub mod drift;
 pub mod flat;

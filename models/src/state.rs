@@ -8,6 +8,7 @@
 //!         longest run f32, points u32                                                  flat lines
 //!         models u8, models × 14 × f32                                                 lag clusters
 //!         season u8: 0, or 1, 144 × f16, deviation f32, points u32, points u32, 16 × f32
+//!         anchor u8: 0, or 1, mean f32, scale f32, points u32
 //! block:  count u8, count × key u64, then for each pair of them (the later first) 9 × f32    ties between series
 //! ```
 //! Little endian.
@@ -15,6 +16,7 @@
 use half::f16;
 
 use crate::clusters::{MODELS, NUMBERS};
+use crate::creep::Anchor;
 use crate::season::PHASES;
 use crate::standardise::{Level, Phase};
 use crate::subspace::{BLOCK, FEATURES};
@@ -63,6 +65,7 @@ pub(crate) struct SavedSeries {
     pub flat: (f32, u32),
     pub clusters: Vec<[f32; NUMBERS]>,
     pub season: Option<Box<SavedSeason>>,
+    pub anchor: Option<Anchor>,
 }
 
 /// What one series has learned of the time of day.
@@ -145,6 +148,11 @@ impl Writer {
             self.f32s(&[season.deviation]);
             self.u32(season.points);
             self.lags(&season.windows);
+        }
+        self.0.push(u8::from(s.anchor.is_some()));
+        if let Some(anchor) = &s.anchor {
+            self.f32s(&[anchor.mean, anchor.scale]);
+            self.u32(anchor.points);
         }
     }
 }
@@ -292,7 +300,12 @@ impl Reader<'_> {
             1 => Some(Box::new(self.season()?)),
             _ => return Err(StateError::Damaged("unknown season")),
         };
-        Ok(SavedSeries { key, level, windows, state, flat, clusters, season })
+        let anchor = match self.byte()? {
+            0 => None,
+            1 => Some(Anchor { mean: self.f32()?, scale: self.f32()?, points: self.u32()? }),
+            _ => return Err(StateError::Damaged("unknown anchor")),
+        };
+        Ok(SavedSeries { key, level, windows, state, flat, clusters, season, anchor })
     }
 
     fn season(&mut self) -> Result<SavedSeason, StateError> {

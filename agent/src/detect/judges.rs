@@ -79,6 +79,12 @@ impl Judges {
         self.fast.error().or_else(|| self.slow.error())
     }
 
+    /// Series that crept far from what they were some days ago, the farthest first, without ever being an event.
+    #[must_use]
+    pub fn crept(&self, dictionary: &Dictionary) -> Vec<String> {
+        self.slow.crept(dictionary)
+    }
+
     /// Events open that somebody was told of.
     #[must_use]
     pub fn open(&self) -> usize {

@@ -264,6 +264,15 @@ impl ModelJudge {
         self.detector.model_error().map(ToString::to_string)
     }
 
+    /// Series that crept far from their anchor, the farthest first, in words.
+    #[must_use]
+    pub fn crept(&self, dictionary: &Dictionary) -> Vec<String> {
+        let far = |e: &crate::source::Entry| Some((self.detector.crept(e.slot.index())?, e.def.label()));
+        let mut list: Vec<(f32, String)> = dictionary.entries.iter().filter_map(far).collect();
+        list.sort_by(|a, b| b.0.total_cmp(&a.0));
+        list.into_iter().map(|(_, label)| label).collect()
+    }
+
     /// Whether an event is open that somebody was told of.
     #[must_use]
     pub fn is_open(&self) -> bool {

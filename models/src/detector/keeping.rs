@@ -34,6 +34,7 @@ impl Detector {
             flat: learning.flat.slot(slot),
             clusters: learning.clusters.models(slot).to_vec(),
             season,
+            anchor: learning.creep.as_ref().and_then(|c| c.anchor(slot)),
         })
     }
 
@@ -60,6 +61,9 @@ impl Detector {
         learning.autocovariance.reset(slot, Some(series.windows));
         learning.flat.set_slot(slot, series.flat);
         learning.clusters.set_models(slot, &series.clusters);
+        if let Some(creep) = &mut learning.creep {
+            creep.reset(slot, series.anchor);
+        }
         if let (Some(seasonal), Some(saved)) = (&mut learning.season, &series.season) {
             seasonal.season.set_slot(slot, &saved.profile, saved.deviation, saved.points);
             seasonal.autocovariance.reset(slot, Some(saved.windows));

@@ -1,6 +1,7 @@
 //! What is learned about the series, slot by slot, and what a fitted graph takes of the newest point.
 
 use crate::clusters::{Clusters, LAGS};
+use crate::creep::Creep;
 use crate::drift::Drift;
 use crate::flat::Flat;
 use crate::graph::{Fitted, LAG_ROW, SEASON_ROW};
@@ -40,6 +41,8 @@ pub(super) struct Learning {
     pub flat: Flat,
     pub drift: Drift,
     pub season: Option<Seasonal>,
+    /// Slow detectors only: days pass in it.
+    pub creep: Option<Creep>,
     /// Deviations.
     pub rows: Recent,
     /// Whether the newest value of a slot is there and the series has started.
@@ -82,6 +85,7 @@ impl Learning {
             flat: Flat::new(capacity, ties),
             drift: Drift::new(capacity),
             season: slow.then(seasonal),
+            creep: slow.then(|| Creep::new(capacity, level)),
             rows: Recent::new(capacity, SLOW_MEAN),
             present: vec![false; capacity],
             seen: vec![0; capacity],
@@ -101,6 +105,9 @@ impl Learning {
             seasonal.season.reset(slot);
             seasonal.autocovariance.reset(slot, None);
             seasonal.rows.clear(slot);
+        }
+        if let Some(creep) = &mut self.creep {
+            creep.reset(slot, None);
         }
         self.rows.clear(slot);
         self.seen[slot] = 0;
@@ -130,6 +137,11 @@ impl Learning {
     }
 
     fn learn(&mut self) {
+        if let Some(creep) = &mut self.creep {
+            for slot in 0..self.present.len() {
+                creep.look(slot, &self.standardiser.level(slot), self.standardiser.floor(slot));
+            }
+        }
         let seen = &self.seen;
         let whole = |slot: usize| seen[slot] as u16 == u16::MAX;
         self.autocovariance.learn(|lag| self.rows.row(lag), whole);

@@ -310,8 +310,19 @@ impl Detector {
             let mean = (0..WINDOW).map(|lag| self.learning.rows.row(lag)[slot].abs()).sum::<f32>() / WINDOW as f32;
             if mean > 2.0 {
                 self.learning.standardiser.accept_level(slot);
+                // It was told: from here on is a new beginning.
+                if let Some(creep) = &mut self.learning.creep {
+                    creep.reset(slot, None);
+                }
             }
         }
+    }
+
+    /// How many times its spread of some days ago a slot's level has crept away without an event, if far. Slow detectors only.
+    #[must_use]
+    pub fn crept(&self, slot: usize) -> Option<f32> {
+        let creep = self.learning.creep.as_ref().filter(|_| slot < self.config.capacity)?;
+        creep.crept(slot, &self.learning.standardiser.level(slot))
     }
 
     /// The parts of the last score.
