@@ -67,6 +67,7 @@ pub fn event(
         injected: false,
         fault: None,
         confidence: None,
+        p_value: None,
     };
     crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None }
 }

@@ -58,6 +58,55 @@ impl RunningQuantile {
     }
 }
 
+/// How rare an excess over the running quantile is: a generalised Pareto tail fitted by moments to the excesses so far (mean
+/// `m`, variance `v`: shape `½ (1 - m²/v)` between 0 and 0.5, scale `m (1 - shape)`). It is for people; the decision is the
+/// margin's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tail {
+    /// Running mean of excesses.
+    pub mean: f32,
+    /// Running mean of their squares.
+    pub square: f32,
+    /// Excesses learned from.
+    pub points: u32,
+}
+
+impl Default for Tail {
+    /// An exponential tail of a tenth, worth ten excesses.
+    fn default() -> Self {
+        Self { mean: 0.1, square: 0.02, points: 10 }
+    }
+}
+
+impl Tail {
+    /// Excesses remembered.
+    const MEMORY: f32 = 1000.0;
+
+    /// Learns an excess; what is not above the quantile teaches nothing.
+    pub fn learn(&mut self, excess: f32) {
+        if excess > 0.0 {
+            self.points = self.points.saturating_add(1);
+            let rate = (1.0 / self.points as f32).max(1.0 / Self::MEMORY);
+            self.mean += rate * (excess - self.mean);
+            self.square += rate * (excess * excess - self.square);
+        }
+    }
+
+    /// Chance of a larger excess in one point while all is well; [`TAIL`] for what is not above the quantile.
+    #[must_use]
+    pub fn p_value(&self, excess: f32) -> f32 {
+        if excess <= 0.0 {
+            return TAIL;
+        }
+        let mean = self.mean.max(1e-6);
+        let variance = (self.square - mean * mean).max(1e-12);
+        let shape = (0.5 * (1.0 - mean * mean / variance)).clamp(0.0, 0.5);
+        let y = excess / (mean * (1.0 - shape));
+        let beyond = if shape < 1e-3 { (-y).exp() } else { (1.0 + shape * y).powf(-1.0 / shape) };
+        (TAIL * beyond).max(1e-30)
+    }
+}
+
 /// The value that at least `k` of the last `n` alarm values reach: an alarm at threshold `T` means it is above `T`.
 #[derive(Debug, Clone)]
 pub struct Sustained {
@@ -240,6 +289,23 @@ mod tests {
             q.learn(ls);
         }
         assert!((60..160).contains(&above), "{above} of 10,000 above the 99 % point");
+    }
+
+    #[test]
+    fn p_values_are_the_shares_they_claim() {
+        let (mut q, mut tail, mut noise) = (RunningQuantile::new(60_000), Tail::default(), Noise(5));
+        let mut below = [0_u32; 2];
+        for i in 0..400_000 {
+            let ls = noise.next();
+            let p = tail.p_value(ls - q.value);
+            if i > 100_000 {
+                below[0] += u32::from(p < 1e-3);
+                below[1] += u32::from(p < 1e-4);
+            }
+            tail.learn(ls - q.value);
+            q.learn(ls);
+        }
+        assert!((150..600).contains(&below[0]) && (10..80).contains(&below[1]), "{below:?} of 300 and 30");
     }
 
     #[test]

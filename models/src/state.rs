@@ -165,6 +165,8 @@ pub(crate) fn encode(period_ms: u32, state: &SavedState) -> Vec<u8> {
     let verdict = &state.verdict;
     w.u64(verdict.learned);
     w.tail(verdict.quantile);
+    w.tail((verdict.tail.0, verdict.tail.2));
+    w.f32s(&[verdict.tail.1]);
     w.tail((verdict.margin, verdict.events));
     w.tail((verdict.seen.0, verdict.seen.1));
     w.f32s(&[verdict.seen.2]);
@@ -203,11 +205,13 @@ pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateEr
     }
     let learned = r.u64()?;
     let quantile = r.tail()?;
+    let (mean, points) = r.tail()?;
+    let tail = (mean.max(0.0), r.f32()?.max(0.0), points);
     let (margin, events) = r.tail()?;
     let (largest, points) = r.tail()?;
     let seen = (largest, points, r.f32()?);
     let open_paused_ms = Some(r.u64()?).filter(|ms| *ms != u64::MAX);
-    let verdict = Saved { learned, quantile, margin, seen, events, open_paused_ms };
+    let verdict = Saved { learned, quantile, tail, margin, seen, events, open_paused_ms };
     let mut fusion = [(0.0, 0); 5];
     for tail in &mut fusion {
         *tail = r.tail()?;

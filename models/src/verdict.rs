@@ -2,7 +2,7 @@
 
 use tacit_wire::message::Stage;
 
-use crate::calibrate::{BLOCK_MS, Margin, RunningQuantile, SeenSoFar, Sustained};
+use crate::calibrate::{BLOCK_MS, Margin, RunningQuantile, SeenSoFar, Sustained, Tail};
 use crate::detector::{DetectorConfig, Transition};
 
 /// Weight of the newest host score in the smoothed one.
@@ -44,6 +44,8 @@ struct Open {
 pub(crate) struct Judgement {
     /// Log ratio to the running quantile.
     pub excess: f32,
+    /// Chance of such an excess in one point while all is well.
+    pub p_value: f32,
     /// Log ratio to the threshold.
     pub alarm: f32,
     pub severity: f32,
@@ -60,6 +62,8 @@ pub(crate) struct Judgement {
 pub(crate) struct Saved {
     pub learned: u64,
     pub quantile: (f32, u32),
+    /// Mean and mean square of excesses, and how many.
+    pub tail: (f32, f32, u32),
     pub margin: f32,
     pub seen: (f32, u32, f32),
     pub events: u32,
@@ -74,6 +78,7 @@ pub(crate) struct Verdict {
     close_points: u32,
     smoothed: Option<f32>,
     quantile: RunningQuantile,
+    tail: Tail,
     margin: Margin,
     seen: SeenSoFar,
     in_a_row: Sustained,
@@ -93,6 +98,7 @@ impl Verdict {
             close_points: (30_000 / config.period_ms.max(1)).max(5),
             smoothed: None,
             quantile: RunningQuantile::new(config.period_ms),
+            tail: Tail::default(),
             margin: Margin::new(0.5, config.budget_per_day.unwrap_or(1.0)),
             seen: SeenSoFar::new(SeenSoFar::NONE, 60, 0.0),
             in_a_row: Sustained::new(5, 5),
@@ -109,6 +115,7 @@ impl Verdict {
         Saved {
             learned: self.learned,
             quantile: (self.quantile.value, self.quantile.points),
+            tail: (self.tail.mean, self.tail.square, self.tail.points),
             margin: self.margin.value,
             seen: (self.seen.largest, self.seen.points, self.seen.extra),
             events: self.events,
@@ -120,6 +127,8 @@ impl Verdict {
         let mut verdict = Self::new(config);
         verdict.learned = saved.learned;
         verdict.quantile.resume(saved.quantile.0, saved.quantile.1);
+        let (mean, square, points) = saved.tail;
+        verdict.tail = Tail { mean, square, points };
         verdict.margin.value = saved.margin.clamp(Margin::FLOOR, Margin::CEILING);
         verdict.seen = SeenSoFar::new(saved.seen.0, saved.seen.1, saved.seen.2);
         verdict.events = saved.events;
@@ -207,7 +216,8 @@ impl Verdict {
         let sustained = if matches!(stage, Stage::FirstWeek | Stage::Full) { most_of } else { in_a_row };
         let severity = 1.0 - (-alarm.max(0.0)).exp();
         let excess = if self.quantile.points == 0 { 0.0 } else { ls - self.quantile.value };
-        let mut judgement = Judgement { excess, alarm, severity, ..Judgement::default() };
+        let p_value = self.tail.p_value(excess);
+        let mut judgement = Judgement { excess, p_value, alarm, severity, ..Judgement::default() };
         if self.open.is_some() {
             self.inside(&mut judgement, at_ms);
         } else if sustained > bar {
@@ -224,6 +234,7 @@ impl Verdict {
         if self.above && self.open.is_none() && self.quantile.points > 0 {
             return;
         }
+        self.tail.learn(ls - self.quantile.value);
         self.quantile.learn(ls);
         // What is seen inside an event is no measure of what is usual, even when its level is being learned.
         if self.open.is_none() {

@@ -54,6 +54,7 @@ impl Sender {
             injected: false,
             fault: None,
             confidence: None,
+            p_value: None,
         }
     }
 }

@@ -48,6 +48,7 @@ struct Open {
     onset: Tick,
     score: f32,
     severity: f32,
+    p_value: f32,
     /// A phase that waits for the process scan, until this time.
     due: Option<(Phase, u64)>,
     /// Somebody was told of it.
@@ -142,6 +143,7 @@ impl ModelJudge {
         if step.open {
             event.score = event.score.max(step.alarm);
             event.severity = event.severity.max(step.severity);
+            event.p_value = event.p_value.min(step.p_value);
         }
         let (phase, _) = event.due.filter(|(_, due)| at.mono_ms >= *due)?;
         event.due = None;
@@ -161,6 +163,7 @@ impl ModelJudge {
             onset: Tick { mono_ms: began, wall_ms: at.wall_ms - ago },
             score: step.alarm,
             severity: step.severity,
+            p_value: step.p_value,
             due: Some((Phase::Open, due)),
             told: false,
             injected: around.injected,
@@ -185,6 +188,7 @@ impl ModelJudge {
         let mut event = around.sender.event(open.id, EventKind::Anomaly, phase, at, open.onset);
         event.severity = Num::quantised(open.severity);
         event.score = Num::quantised(open.score);
+        event.p_value = Some(Num::quantised(open.p_value));
         let list: Vec<Evidence> = evidence.iter().map(|(_, e)| e.clone()).collect();
         let shares = self.detector.onset_shares().iter().enumerate();
         let shares = shares.filter_map(|(slot, share)| Some((&around.dictionary.get(slot)?.def, *share)));

@@ -34,7 +34,7 @@ pub mod vm;
 pub use frame::Frame;
 pub use proc_file::ProcFile;
 pub use rate::{Rate, Width};
-pub use table::{Dictionary, SeriesTable, Slot};
+pub use table::{Dictionary, Entry, SeriesTable, Slot};
 
 use std::path::{Path, PathBuf};
 

@@ -266,8 +266,9 @@ fn model(event: &Event) -> String {
     let Some(digest) = &event.model else { return String::new() };
     let stage = event.stage.unwrap_or_default();
     format!(
-        "Judged on the node by model {} in stage {stage}; alarm value {:.2} above its threshold.",
+        "Judged on the node by model {} in stage {stage}; alarm value {:.2} above its threshold{}.",
         digest.short(),
-        event.score.0
+        event.score.0,
+        event.p_value.and_then(Num::get).map_or(String::new(), |p| format!("; chance of it in a quiet sample {p:.0e}"))
     )
 }

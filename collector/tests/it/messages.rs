@@ -88,6 +88,7 @@ pub fn event(node: &str, seq: u64, id: u8, phase: Phase) -> Event {
         injected: false,
         fault: None,
         confidence: None,
+        p_value: None,
     }
 }
 

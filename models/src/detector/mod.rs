@@ -75,6 +75,8 @@ pub struct Step {
     pub score: f32,
     /// Log ratio of the score that decides to its own running 99 % point.
     pub excess: f32,
+    /// Chance of such a score in one point while all is well, for people; at most 0.01.
+    pub p_value: f32,
     /// Log ratio of the score to the threshold; above 0 the threshold is exceeded.
     pub alarm: f32,
     /// 0 to 1, from the alarm value of this point.
@@ -229,6 +231,7 @@ impl Detector {
             judged: false,
             score: 0.0,
             excess: 0.0,
+            p_value: 1.0,
             alarm: 0.0,
             severity: 0.0,
             stage,
@@ -251,7 +254,7 @@ impl Detector {
         }
         self.attribute(at_mono_ms);
         step.judged = true;
-        (step.score, step.excess) = (score, judgement.excess);
+        (step.score, step.excess, step.p_value) = (score, judgement.excess, judgement.p_value);
         (step.alarm, step.severity) = (judgement.alarm, judgement.severity);
         (step.transition, step.reopened, step.series) = (judgement.transition, judgement.reopened, series);
         (step.open, step.persisting) = (self.verdict.is_open(), self.verdict.persisting());

@@ -303,6 +303,10 @@ pub struct Event {
     #[n(20)]
     #[serde(default)]
     pub confidence: Option<Num>,
+    /// Chance of such a score in one sample while all is well, as the model's own tail has it; the smallest so far.
+    #[n(21)]
+    #[serde(default)]
+    pub p_value: Option<Num>,
 }
 
 impl Message for Event {

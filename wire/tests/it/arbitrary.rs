@@ -161,7 +161,7 @@ structs! {
     Recording { start_ms step_ms rows }
     Event {
         head event kind phase onset_ms onset_mono_ms end_ms severity score rule text evidence processes context recording
-        model stage persisting injected fault confidence
+        model stage persisting injected fault confidence p_value
     }
     EndpointDef { id address port owner owner_kind }
     Edge {

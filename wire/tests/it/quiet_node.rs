@@ -310,5 +310,6 @@ pub fn event(noise: &mut Noise, phase: u64) -> Event {
         injected: false,
         fault: None,
         confidence: None,
+        p_value: None,
     }
 }
