@@ -234,7 +234,10 @@ impl Verdict {
         if self.above && self.open.is_none() && self.quantile.points > 0 {
             return;
         }
-        self.tail.learn(ls - self.quantile.value);
+        // A quantile of a few points is no measure of its own tail.
+        if self.quantile.points > 300 {
+            self.tail.learn(ls - self.quantile.value);
+        }
         self.quantile.learn(ls);
         // What is seen inside an event is no measure of what is usual, even when its level is being learned.
         if self.open.is_none() {

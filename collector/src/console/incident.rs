@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tacit_wire::message::{Direction, Event, EventKind, Evidence, ProcessNote};
 use tacit_wire::series::label;
-use tacit_wire::words;
+use tacit_wire::{Num, words};
 
 use super::format::{self, Line, line, time};
 use super::{Page, render};
