@@ -134,7 +134,8 @@ impl Analysis {
         let bytes = config.publish.bytes_per_month.map(crate::config::Size::bytes);
         Self {
             known: Arc::default(),
-            history: History::new(capacity),
+            // It takes its memory when series come.
+            history: History::new(0),
             summariser: Summariser::new(config.publish.profile.into(), capacity, name_all, bytes),
             judges,
             model_on: budget.is_some(),
@@ -213,6 +214,8 @@ impl Analysis {
 
     fn rebind(&mut self) {
         let now = Arc::clone(&self.inputs.dictionary.lock().unwrap_or_else(PoisonError::into_inner));
+        let slots = now.entries.last().map_or(0, |e| e.slot.index() + 1);
+        self.history.grow(slots.next_multiple_of(32).min(self.inputs.config.sampling.max_series));
         for entry in &now.entries {
             let slot = entry.slot.index();
             if self.known.get(slot).is_none_or(|e| e.key != entry.key) {

@@ -65,6 +65,17 @@ impl<T: Copy> Tier<T> {
         (0..self.filled).map(move |i| (self.next + length - self.filled + i) % length)
     }
 
+    /// The same rows with more slots.
+    fn grow(&mut self, from: usize, to: usize, empty: T) {
+        let mut rows = vec![empty; self.times.len() * to].into_boxed_slice();
+        if from > 0 {
+            for (new, old) in rows.chunks_exact_mut(to).zip(self.rows.chunks_exact(from)) {
+                new[..from].copy_from_slice(old);
+            }
+        }
+        self.rows = rows;
+    }
+
     fn clear(&mut self, slot: usize, capacity: usize, empty: T) {
         self.rows.iter_mut().skip(slot).step_by(capacity).for_each(|v| *v = empty);
     }
@@ -78,6 +89,15 @@ impl History {
             capacity,
             samples: Tier::new(SAMPLES, capacity, f32::NAN),
             minutes: Tier::new(MINUTES, capacity, bf16::NAN),
+        }
+    }
+
+    /// Makes room for more slots, when series come that have none.
+    pub fn grow(&mut self, capacity: usize) {
+        if capacity > self.capacity {
+            self.samples.grow(self.capacity, capacity, f32::NAN);
+            self.minutes.grow(self.capacity, capacity, bf16::NAN);
+            self.capacity = capacity;
         }
     }
 
@@ -196,6 +216,20 @@ mod tests {
         assert!(history.between(0, u64::MAX).all(|(_, v)| v[0] == 1.0 && v[1].is_nan()));
         assert!(history.minutes_of(1).all(|(_, v)| v.is_nan()));
         assert_eq!(history.minutes_of(0).map(|(_, v)| v).collect::<Vec<_>>(), [1.0]);
+    }
+
+    #[test]
+    fn what_was_remembered_stays_when_it_grows() {
+        let mut history = History::new(0);
+        history.push(tick(0), &[]);
+        history.grow(1);
+        history.push(tick(1), &[1.0]);
+        history.push_minute(tick(1), &[4.0]);
+        history.grow(2);
+        history.push(tick(2), &[2.0, 3.0]);
+        let rows: Vec<Vec<f32>> = history.between(1000, u64::MAX).map(|(_, v)| v.to_vec()).collect();
+        assert!(rows[0][0] == 1.0 && rows[0][1].is_nan() && rows[1] == [2.0, 3.0], "{rows:?}");
+        assert_eq!(history.farthest(Span::Minutes, 0, 0..=u64::MAX, f32::NAN), Some(4.0));
     }
 
     #[test]
