@@ -1,10 +1,14 @@
 //! Flat lines: a gauge that always moved and stands still, as a stuck sensor does. To every other test it looks calm.
 //!
-//! The length of the present run of equal values is compared with the longest run that was usual. A run of zeros is not a
-//! flat line: nothing happened, and that is all a rate says then.
+//! The length of the present run of equal values is compared with the longest run that was usual, of series that never stood
+//! still for more than a few points: others rest when the machine does. A run of zeros is not a flat line: nothing happened,
+//! and that is all a rate says then.
 
 /// Points before a series' runs mean anything.
 const YOUNG: u32 = 300;
+
+/// Longest usual run of a series that never stands still.
+const LIVELY: f32 = 8.0;
 
 /// A run is odd when it is this many times the longest usual one …
 const TIMES: f32 = 3.0;
@@ -59,12 +63,13 @@ impl Flat {
             self.run[slot] = if same { self.run[slot].saturating_add(1) } else { 1 };
             let (run, longest) = (self.run[slot] as f32, &mut self.longest[slot]);
             let bound = TIMES * *longest + PLUS;
-            if self.points[slot] >= YOUNG && x != 0.0 && run > bound {
+            if self.points[slot] >= YOUNG && *longest <= LIVELY && x != 0.0 && run > bound {
                 *score = (run / bound).log2().min(LIMIT);
             }
             if learn {
                 self.points[slot] = self.points[slot].saturating_add(1);
-                *longest = (*longest * self.forget).max(run);
+                // A run that is odd is no measure of the usual one.
+                *longest = (*longest * self.forget).max(if *score > 0.0 { 0.0 } else { run });
             }
         }
     }
@@ -94,7 +99,7 @@ mod tests {
 
     fn feed(flat: &mut Flat, values: impl Iterator<Item = f32>) -> f32 {
         values.map(|x| {
-            flat.step(&[x], &[true], flat.scores()[0] == 0.0);
+            flat.step(&[x], &[true], true);
             flat.scores()[0]
         })
         .fold(0.0, f32::max)

@@ -25,8 +25,8 @@ pub struct Parts {
 /// Weight of the lag clusters beside windows and state.
 const CLUSTERS: f32 = 0.5;
 
-/// Weight of flat lines: one that lasts eight times as long as it may counts like the 99 % point of another part.
-const FLAT: f32 = 0.33;
+/// Weight of flat lines: one that lasts twice as long as it may counts like the 99 % point of another part.
+const FLAT: f32 = 1.0;
 
 /// Running 99 % points and the sums.
 #[derive(Debug, Clone)]
