@@ -60,16 +60,18 @@ impl Flat {
             let x = values[slot];
             let same = x.to_bits() == self.last[slot].to_bits();
             self.last[slot] = x;
-            self.run[slot] = if same { self.run[slot].saturating_add(1) } else { 1 };
-            let (run, longest) = (self.run[slot] as f32, &mut self.longest[slot]);
+            let longest = &mut self.longest[slot];
             let bound = TIMES * *longest + PLUS;
-            if self.points[slot] >= YOUNG && *longest <= LIVELY && x != 0.0 && run > bound {
-                *score = (run / bound).log2().min(LIMIT);
-            }
             if learn {
                 self.points[slot] = self.points[slot].saturating_add(1);
-                // A run that is odd is no measure of the usual one.
-                *longest = (*longest * self.forget).max(if *score > 0.0 { 0.0 } else { run });
+                // Only runs that are over count, or a growing one would be its own measure; an odd one counts in part.
+                let over = if same { 0.0 } else { (self.run[slot] as f32).min(2.0 * bound) };
+                *longest = (*longest * self.forget).max(over);
+            }
+            self.run[slot] = if same { self.run[slot].saturating_add(1) } else { 1 };
+            let run = self.run[slot] as f32;
+            if self.points[slot] >= YOUNG && *longest <= LIVELY && x != 0.0 && run > bound {
+                *score = (run / bound).log2().min(LIMIT);
             }
         }
     }
@@ -114,6 +116,16 @@ mod tests {
         let mut flat = Flat::new(1, 1e4);
         feed(&mut flat, wave(1000));
         assert_eq!(feed(&mut flat, std::iter::repeat_n(0.0, 500)), 0.0);
+    }
+
+    #[test]
+    fn what_rests_once_may_rest_again() {
+        let wave = |n: usize| (0..n).map(|i| 40.0 + (i % 7) as f32);
+        let mut flat = Flat::new(1, 1e5);
+        feed(&mut flat, wave(1000));
+        assert!(feed(&mut flat, std::iter::repeat_n(43.0, 60)) > 0.0);
+        feed(&mut flat, wave(100));
+        assert_eq!(feed(&mut flat, std::iter::repeat_n(43.0, 60)), 0.0);
     }
 
     #[test]
