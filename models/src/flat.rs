@@ -4,8 +4,8 @@
 //! still for more than a few points: others rest when the machine does. A run of zeros is not a flat line: nothing happened,
 //! and that is all a rate says then.
 
-/// Points before a series' runs mean anything.
-const YOUNG: u32 = 300;
+/// Changes before a series' runs mean anything.
+const YOUNG: u32 = 100;
 
 /// Longest usual run of a series that never stands still.
 const LIVELY: f32 = 8.0;
@@ -26,7 +26,8 @@ pub struct Flat {
     last: Vec<f32>,
     run: Vec<u32>,
     longest: Vec<f32>,
-    points: Vec<u32>,
+    /// Times the value changed.
+    changes: Vec<u32>,
     scores: Vec<f32>,
 }
 
@@ -39,7 +40,7 @@ impl Flat {
             last: vec![f32::NAN; capacity],
             run: vec![0; capacity],
             longest: vec![0.0; capacity],
-            points: vec![0; capacity],
+            changes: vec![0; capacity],
             scores: vec![0.0; capacity],
         }
     }
@@ -47,7 +48,7 @@ impl Flat {
     /// Forgets a slot.
     pub fn reset(&mut self, slot: usize) {
         (self.last[slot], self.run[slot]) = (f32::NAN, 0);
-        (self.longest[slot], self.points[slot], self.scores[slot]) = (0.0, 0, 0.0);
+        (self.longest[slot], self.changes[slot], self.scores[slot]) = (0.0, 0, 0.0);
     }
 
     /// One point of every slot.
@@ -63,14 +64,14 @@ impl Flat {
             let longest = &mut self.longest[slot];
             let bound = TIMES * *longest + PLUS;
             if learn {
-                self.points[slot] = self.points[slot].saturating_add(1);
+                self.changes[slot] = self.changes[slot].saturating_add(u32::from(!same));
                 // Only runs that are over count, or a growing one would be its own measure; an odd one counts in part.
                 let over = if same { 0.0 } else { (self.run[slot] as f32).min(2.0 * bound) };
                 *longest = (*longest * self.forget).max(over);
             }
             self.run[slot] = if same { self.run[slot].saturating_add(1) } else { 1 };
             let run = self.run[slot] as f32;
-            if self.points[slot] >= YOUNG && *longest <= LIVELY && x != 0.0 && run > bound {
+            if self.changes[slot] >= YOUNG && *longest <= LIVELY && x != 0.0 && run > bound {
                 *score = (run / bound).log2().min(LIMIT);
             }
         }
@@ -82,16 +83,16 @@ impl Flat {
         &self.scores
     }
 
-    /// The longest usual run of a slot and the points behind it, for keeping.
+    /// The longest usual run of a slot and the changes behind it, for keeping.
     #[must_use]
     pub fn slot(&self, slot: usize) -> (f32, u32) {
-        (self.longest[slot], self.points[slot])
+        (self.longest[slot], self.changes[slot])
     }
 
     /// Puts back what [`Flat::slot`] gave.
-    pub fn set_slot(&mut self, slot: usize, (longest, points): (f32, u32)) {
+    pub fn set_slot(&mut self, slot: usize, (longest, changes): (f32, u32)) {
         self.reset(slot);
-        (self.longest[slot], self.points[slot]) = (longest, points);
+        (self.longest[slot], self.changes[slot]) = (longest, changes);
     }
 }
 

@@ -5,7 +5,7 @@
 //! series: key u64, phase u8, mean f64, deviation f32, deviation0 f32, points u32        level
 //!         points u32, 16 × f32                                                         autocovariances
 //!         points u32, 3 × f32                                                          means of the state's features
-//!         longest run f32, points u32                                                  flat lines
+//!         longest run f32, changes u32                                                 flat lines
 //!         models u8, models × 14 × f32                                                 lag clusters
 //!         season u8: 0, or 1, 144 × f16, deviation f32, points u32, points u32, 16 × f32
 //!         anchor u8: 0, or 1, mean f32, scale f32, points u32

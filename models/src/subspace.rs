@@ -23,15 +23,12 @@ pub const FEATURES: usize = 3;
 /// Points that the prior (no correlation between series) weighs for each feature of a block.
 const PRIOR_POINTS: f64 = 2.0;
 
-/// The least variance of a feature as a share of what noise would have; below it a series hardly moves, and its first
-/// movement would be everything.
+/// The least variance of a feature as a share of its prior; below it a series hardly moves, and its first movement would be
+/// everything.
 const LEAST_VARIANCE: f64 = 0.1;
 
-/// Variances of the three features of white noise whose mean absolute deviation is 1.
-const NOISE: [f64; FEATURES] = {
-    const V: f64 = std::f64::consts::FRAC_PI_2;
-    [V, V / 20.0, V * 0.8]
-};
+/// Points that bring as much news of a feature as one independent point: a mean of 20 says something new every 20.
+const POINTS_A_NEWS: [f64; FEATURES] = [1.0, 20.0, 1.0];
 
 /// Weight in points of the prior of a feature's own variance.
 const OWN_POINTS: f64 = 20.0;
@@ -119,16 +116,20 @@ impl Subspace {
         }
     }
 
-    /// The blocks of these slots, in this order, ready for the graph. `slots` is ascending.
+    /// The blocks of these slots, in this order, ready for the graph. `slots` is ascending; `priors` are the variances that the
+    /// features of each should have ([`crate::whiten::feature_variances`]).
     #[must_use]
-    pub fn fit(&self, slots: &[u32]) -> Vec<BlockFit> {
+    pub fn fit(&self, slots: &[u32], priors: &[[f64; FEATURES]]) -> Vec<BlockFit> {
+        let mut priors = priors;
         slots
             .chunk_by(|a, b| *a as usize / BLOCK == *b as usize / BLOCK)
             .map(|together| {
                 let block = &self.blocks[together[0] as usize / BLOCK];
                 let points: Vec<u32> = together.iter().map(|s| self.points[*s as usize]).collect();
                 let first: Vec<usize> = together.iter().map(|s| *s as usize % BLOCK * FEATURES).collect();
-                block.fit(&first, &points, f64::from(self.horizon))
+                let own;
+                (own, priors) = priors.split_at(together.len().min(priors.len()));
+                block.fit(&first, &points, own, f64::from(self.horizon))
             })
             .collect()
     }
@@ -186,7 +187,7 @@ impl Block {
     }
 
     /// `first[s]` is the first feature of the s-th series that takes part, `points[s]` how long it has learned.
-    fn fit(&self, first: &[usize], points: &[u32], horizon: f64) -> BlockFit {
+    fn fit(&self, first: &[usize], points: &[u32], priors: &[[f64; FEATURES]], horizon: f64) -> BlockFit {
         let n = first.len();
         let side = n * FEATURES;
         // In the graph the features of one kind lie side by side.
@@ -197,8 +198,9 @@ impl Block {
             let entry = f64::from(self.covariance[row(i.max(j)) + i.min(j)]);
             let entry = if entry.is_finite() { entry } else { 0.0 };
             if a == b {
-                let noise = NOISE[a / n];
-                return shrink(entry.max(0.0), noise, learned(a), OWN_POINTS).max(LEAST_VARIANCE * noise);
+                let prior = priors.get(a % n).map_or(1.0, |p| p[a / n].max(1e-6));
+                let own = shrink(entry.max(0.0), prior, learned(a) / POINTS_A_NEWS[a / n], OWN_POINTS);
+                return own.max(LEAST_VARIANCE * prior);
             }
             // Features of one series depend on each other by construction: they need less evidence.
             let prior = if a % n == b % n { OWN_POINTS } else { PRIOR_POINTS * side as f64 };
@@ -287,7 +289,7 @@ mod tests {
 
     #[test]
     fn what_breaks_the_ties_between_series_stands_out() {
-        let fit = learned(4000).fit(&[0, 1, 2]);
+        let fit = learned(4000).fit(&[0, 1, 2], &[[1.0; 3]; 3]);
         let (mut seed, mut usual) = (77, 0.0);
         for _ in 0..500 {
             usual += length(&fit[0], &features(&mut seed)) / 500.0;
@@ -305,7 +307,7 @@ mod tests {
         let before = subspace.pair(0, 1);
         subspace.reset(2);
         assert_eq!((subspace.pair(0, 1), subspace.pair(2, 0), subspace.points(2)), (before, [0.0; 9], 0));
-        let fit = subspace.fit(&[0, 1]);
+        let fit = subspace.fit(&[0, 1], &[[1.0; 3]; 2]);
         assert_eq!((fit.len(), fit[0].series()), (1, 2));
     }
 
@@ -317,7 +319,7 @@ mod tests {
             to.set_mean(a, from.mean(a));
             (0..=a).for_each(|b| to.set_pair(a, b, &from.pair(a, b)));
         }
-        assert_eq!(to.fit(&[0, 1, 2]), from.fit(&[0, 1, 2]));
+        assert_eq!(to.fit(&[0, 1, 2], &[[1.0; 3]; 3]), from.fit(&[0, 1, 2], &[[1.0; 3]; 3]));
     }
 
     #[test]
@@ -327,7 +329,7 @@ mod tests {
         for value in [0.0, f32::NAN, f32::MAX] {
             let row = [value; 40];
             subspace.learn([&row, &row, &row], |_| true);
-            let fits = subspace.fit(&all);
+            let fits = subspace.fit(&all, &[[1.0; 3]; 40]);
             assert_eq!(fits.len(), 2);
             assert!(fits.iter().all(|f| f.factor.iter().all(|x| x.is_finite()) && f.expected > 0.0), "{value}");
         }

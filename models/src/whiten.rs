@@ -155,6 +155,25 @@ fn shrink(own: &[f64; WINDOW], n: f64) -> [f64; WINDOW] {
     })
 }
 
+/// Variances that the features of [`crate::subspace`] (level, mean of 20, level less mean of 5) should have by these
+/// autocovariances; beyond the window they fall off as they did within it.
+#[must_use]
+pub fn feature_variances(lags: &[f32; WINDOW], points: u32) -> [f64; 3] {
+    let own: [f64; WINDOW] = lags.map(|r| if r.is_finite() { f64::from(r) } else { 0.0 });
+    let shrunk = shrink(&own, f64::from(points));
+    let fall = (shrunk[WINDOW - 1] / shrunk[WINDOW - 2].max(1e-9)).clamp(0.0, 1.0);
+    let at = |lag: usize| match lag {
+        0..WINDOW => shrunk[lag],
+        _ => shrunk[WINDOW - 1] * fall.powi((lag + 1 - WINDOW) as i32),
+    };
+    let of_mean = |n: usize| {
+        let pairs = (1..n).map(|lag| 2.0 * (n - lag) as f64 * at(lag)).sum::<f64>() + n as f64 * at(0);
+        (pairs / (n * n) as f64).max(0.0)
+    };
+    let with_mean = (0..5).map(at).sum::<f64>() / 5.0;
+    [at(0), of_mean(20), (at(0) + of_mean(5) - 2.0 * with_mean).max(0.0)]
+}
+
 /// The symmetric (`sign` 1) or antisymmetric (-1) half of the Toeplitz matrix.
 fn half(lags: &[f64; WINDOW], sign: f64) -> Half {
     Half::from_fn(|i, j| lags[i.abs_diff(j)] + sign * lags[WINDOW - 1 - i - j])
@@ -218,6 +237,16 @@ mod tests {
             let (square, _) = mean_square(rho);
             assert!((square - 1.0).abs() < 0.05, "rho {rho}: {square}");
         }
+    }
+
+    #[test]
+    fn features_have_the_variances_of_their_series() {
+        let white: [f32; WINDOW] = std::array::from_fn(|l| if l == 0 { 2.0 } else { 0.0 });
+        let [level, slow, quick] = feature_variances(&white, 1_000_000);
+        assert!((level - 2.0).abs() < 0.01 && (slow - 0.1).abs() < 0.01 && (quick - 1.6).abs() < 0.01, "{level} {slow} {quick}");
+        let smooth: [f32; WINDOW] = std::array::from_fn(|l| 2.0 * 0.99_f32.powi(l as i32));
+        let [_, slow, quick] = feature_variances(&smooth, 1_000_000);
+        assert!(slow > 1.8 && quick < 0.1, "{slow} {quick}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! Each has half of the alarm budget.
 
 use tacit_models::{DetectorConfig, Step};
-use tacit_wire::message::{Event, Stage};
+use tacit_wire::message::Event;
 use tacit_wire::Digest;
 
 use super::model::{ModelJudge, Surroundings};

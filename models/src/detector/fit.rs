@@ -68,7 +68,7 @@ impl Detector {
         if job.slots.is_empty() {
             return Ok(true);
         }
-        job.fitted.blocks = self.learning.subspace.fit(&job.slots);
+        job.fitted.blocks = self.learning.fit_blocks(&job.slots);
         match load_graph(&job.fitted) {
             Ok(model) => {
                 self.put_in_force(model, job.slots, job.fitted.outputs());

@@ -8,8 +8,8 @@ use crate::graph::{Fitted, LAG_ROW, SEASON_ROW};
 use crate::recent::Recent;
 use crate::season::Season;
 use crate::standardise::{Phase, Standardiser};
-use crate::subspace::Subspace;
-use crate::whiten::{Autocovariance, WINDOW, Whitening};
+use crate::subspace::{BlockFit, Subspace};
+use crate::whiten::{Autocovariance, WINDOW, Whitening, feature_variances};
 
 /// Points behind the slower of the two means of the state.
 const SLOW_MEAN: usize = 20;
@@ -166,6 +166,16 @@ impl Learning {
             let (lags, points) = seasonal.autocovariance.slot(slot);
             fitted.season.push(Whitening::fit(&lags, points));
         }
+    }
+
+    /// Fits how these series hang together.
+    pub fn fit_blocks(&self, slots: &[u32]) -> Vec<BlockFit> {
+        let prior = |slot: &u32| {
+            let (lags, points) = self.autocovariance.slot(*slot as usize);
+            feature_variances(&lags, points)
+        };
+        let priors: Vec<_> = slots.iter().map(prior).collect();
+        self.subspace.fit(slots, &priors)
     }
 
     /// The input of a graph with these columns, as [`crate::graph`] describes it.

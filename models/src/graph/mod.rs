@@ -208,7 +208,7 @@ mod tests {
         let model = |k: usize| -> [f32; NUMBERS] { std::array::from_fn(|i| seed[(i + k) % seed.len()].abs() * 0.1) };
         let clusters = (0..n).map(|s| (0..s % (MODELS + 2)).take(MODELS).map(|k| model(s + k)).collect()).collect();
         let slots: Vec<u32> = (0..n as u32).collect();
-        Fitted { season: if season { windows.clone() } else { vec![] }, windows, clusters, blocks: subspace.fit(&slots) }
+        Fitted { season: if season { windows.clone() } else { vec![] }, windows, clusters, blocks: subspace.fit(&slots, &vec![[1.0; 3]; n]) }
     }
 
     proptest! {

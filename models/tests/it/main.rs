@@ -5,3 +5,4 @@ mod public_data;
 mod quiet;
 mod simulated;
 mod state;
+mod trace;
