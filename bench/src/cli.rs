@@ -2,9 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::footprint;
+use crate::{detect, footprint};
 
-/// Measures Tacit: footprint now, quality and fault injection as they come.
+/// Measures Tacit: its footprint, and how good its detection is.
 #[derive(Debug, Parser)]
 #[command(name = "tacit-bench", version)]
 struct Arguments {
@@ -16,6 +16,8 @@ struct Arguments {
 enum Command {
     /// CPU, memory, bytes on the wire and disk writes of the agent, and of peers installed here.
     Footprint(footprint::Options),
+    /// How good a detector is on labelled series: ranking, events caught, false alarms, attribution, cost.
+    Detect(detect::Options),
 }
 
 /// Parses the command line and runs it.
@@ -25,5 +27,6 @@ enum Command {
 pub fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Footprint(options) => footprint::run(&options),
+        Command::Detect(options) => detect::run(&options),
     }
 }
