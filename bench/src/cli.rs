@@ -2,9 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{footprint, quiet};
+use crate::{detect, footprint, quiet};
 
-/// Measures Tacit: footprint now, quality and fault injection as they come.
+/// Measures Tacit: its footprint, and how good its detection is.
 #[derive(Debug, Parser)]
 #[command(name = "tacit-bench", version)]
 struct Arguments {
@@ -18,6 +18,8 @@ enum Command {
     Footprint(footprint::Options),
     /// Events a host-day on machines that have nothing wrong, in compressed time.
     Quiet(quiet::Options),
+    /// How good a detector is on labelled series: ranking, events caught, false alarms, attribution, cost.
+    Detect(detect::Options),
 }
 
 /// Parses the command line and runs it.
@@ -28,5 +30,6 @@ pub fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Footprint(options) => footprint::run(&options),
         Command::Quiet(options) => quiet::run(&options),
+        Command::Detect(options) => detect::run(&options),
     }
 }

@@ -1,5 +1,6 @@
-//! `tacit-bench`: measures what the agent costs, side by side with other agents in one run.
+//! `tacit-bench`: measures what the agent costs, side by side with other agents in one run, and how good its detection is.
 
 pub mod cli;
+pub mod detect;
 pub mod footprint;
 pub mod quiet;
