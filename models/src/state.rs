@@ -96,7 +96,7 @@ impl SavedBlock {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SavedState {
     pub verdict: Saved,
-    pub fusion: [(f32, u32); 5],
+    pub fusion: [(f32, u32); 6],
     pub series: Vec<SavedSeries>,
     pub blocks: Vec<SavedBlock>,
 }
@@ -212,7 +212,7 @@ pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateEr
     let seen = (largest, points, r.f32()?);
     let open_paused_ms = Some(r.u64()?).filter(|ms| *ms != u64::MAX);
     let verdict = Saved { learned, quantile, tail, margin, seen, events, open_paused_ms };
-    let mut fusion = [(0.0, 0); 5];
+    let mut fusion = [(0.0, 0); 6];
     for tail in &mut fusion {
         *tail = r.tail()?;
     }

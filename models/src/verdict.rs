@@ -22,6 +22,12 @@ const SEVERITY_RISE: f32 = 0.1;
 /// An event closes when the alarm value stays below this.
 const CLOSE_BELOW: f32 = -0.1;
 
+/// Points after an event that say nothing about what is usual.
+const AFTERMATH_POINTS: u64 = 180;
+
+/// Fits up to here change what scores mean.
+const EARLY_POINTS: u64 = 4000;
+
 /// Distance added in the first week, when only severe things count.
 const SEVERE: f32 = 0.25;
 
@@ -152,6 +158,13 @@ impl Verdict {
         }
     }
 
+    /// A new fit is in force. In the first hour it changes what scores mean: what was seen of the old one counts little.
+    pub fn refitted(&mut self) {
+        if self.learned <= EARLY_POINTS {
+            self.seen.largest = self.seen.largest.min(self.quantile.value);
+        }
+    }
+
     /// Counts a point that was learned from.
     pub fn learned_point(&mut self) {
         self.learned += 1;
@@ -239,8 +252,11 @@ impl Verdict {
             self.tail.learn(ls - self.quantile.value);
         }
         self.quantile.learn(ls);
-        // What is seen inside an event is no measure of what is usual, even when its level is being learned.
-        if self.open.is_none() {
+        // What is seen inside an event is no measure of what is usual, even when its level is being learned, nor is what dies
+        // away after it.
+        let aftermath = AFTERMATH_POINTS * u64::from(self.period_ms);
+        let over = self.closed_ms.is_none_or(|closed| at_ms.saturating_sub(closed) > aftermath);
+        if self.open.is_none() && over {
             self.seen.learn(in_a_row, self.quantile.value);
         }
         // The quantile needs some minutes before a distance from it means anything.

@@ -10,7 +10,7 @@
 //!
 //! Parts see different things: windows unusual movement of a series, the state unusual levels and broken ties between
 //! series, clusters movements never seen, the season what is odd at this time of day. Each is divided by its own 99 % point
-//! and they are summed ([`crate::fusion`]), never the maximum over series. Fits come after 60, 120, 300, 600, 1800 and 3600
+//! and they are summed ([`crate::fusion`]), never the maximum over series. Fits come after 60, 90, 120, 300, 600, 1800 and 3600
 //! points, then hourly.
 //!
 //! Series live in slots. A series that is new learns alone and takes part in the host score once it has statistics of
@@ -288,6 +288,7 @@ impl Detector {
                 sums.clusters += if learning.clusters.is_whole(slot) { clusters[column] } else { 0.0 };
                 sums.season += season.get(column).copied().unwrap_or(0.0);
                 sums.drift += learning.drift.scores()[slot];
+                sums.level += self.levels[slot] * self.levels[slot];
                 sums.flat += learning.flat.scores()[slot];
                 count += 1;
             }
@@ -302,6 +303,7 @@ impl Detector {
             season: sums.season * share,
             clusters: sums.clusters * share,
             drift: sums.drift * share,
+            level: (sums.level * share).sqrt(),
             flat: sums.flat,
         };
         (count > 0).then_some(count)

@@ -5,4 +5,3 @@ mod public_data;
 mod quiet;
 mod simulated;
 mod state;
-mod trace;
