@@ -18,7 +18,7 @@ pub struct Parts {
     pub clusters: f32,
     /// Distance from the slow mean, mean over series.
     pub drift: f32,
-    /// Smoothed deviations, root mean square over series: what a gross fault moves at once, and all that a young node knows.
+    /// Smoothed deviations, root mean square over series: what a gross fault moves at once.
     pub level: f32,
     /// Flat lines, summed over series.
     pub flat: f32,
@@ -33,11 +33,11 @@ const FLAT: f32 = 1.0;
 /// Running 99 % points and the sums.
 #[derive(Debug, Clone)]
 pub struct Fusion {
-    tails: [RunningQuantile; 6],
+    tails: [RunningQuantile; 5],
 }
 
 /// Where the 99 % points start, in the order of [`Parts`]: what quiet machines had.
-const START: [f32; 6] = [1.0, 1.4, 1.0, 0.4, 0.8, 1.4];
+const START: [f32; 5] = [1.0, 1.4, 1.0, 0.4, 0.8];
 
 impl Fusion {
     /// For a point every `period_ms`.
@@ -54,16 +54,22 @@ impl Fusion {
     /// Severity and alarm of a point.
     #[must_use]
     pub fn fuse(&self, parts: &Parts) -> (f32, f32) {
-        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift, parts.level];
-        let [windows, state, season, clusters, drift, level]: [f32; 6] =
+        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift];
+        let [windows, state, season, clusters, drift]: [f32; 5] =
             std::array::from_fn(|i| list[i] / self.tails[i].value.exp().max(1e-3));
         let severity = windows + state + season + CLUSTERS * clusters + FLAT * parts.flat;
-        (severity, severity + drift + level)
+        (severity, severity + drift)
+    }
+
+    /// What a node of less than a day is judged by: unusual movement and levels, which need no long acquaintance.
+    #[must_use]
+    pub fn young(parts: &Parts) -> f32 {
+        parts.windows + parts.level
     }
 
     /// Learns one point.
     pub fn learn(&mut self, parts: &Parts) {
-        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift, parts.level];
+        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift];
         for (tail, part) in self.tails.iter_mut().zip(list) {
             tail.learn((0.001 + part).ln());
         }
@@ -71,12 +77,12 @@ impl Fusion {
 
     /// The 99 % points in log and the points behind them, for keeping.
     #[must_use]
-    pub fn save(&self) -> [(f32, u32); 6] {
+    pub fn save(&self) -> [(f32, u32); 5] {
         std::array::from_fn(|i| (self.tails[i].value, self.tails[i].points))
     }
 
     /// Continues from what [`Fusion::save`] gave.
-    pub fn resume(&mut self, saved: &[(f32, u32); 6]) {
+    pub fn resume(&mut self, saved: &[(f32, u32); 5]) {
         for (tail, (value, points)) in self.tails.iter_mut().zip(saved) {
             tail.resume(*value, *points);
         }

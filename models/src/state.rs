@@ -96,7 +96,7 @@ impl SavedBlock {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SavedState {
     pub verdict: Saved,
-    pub fusion: [(f32, u32); 6],
+    pub fusion: [(f32, u32); 5],
     pub series: Vec<SavedSeries>,
     pub blocks: Vec<SavedBlock>,
 }
@@ -164,6 +164,7 @@ pub(crate) fn encode(period_ms: u32, state: &SavedState) -> Vec<u8> {
     w.u32(period_ms);
     let verdict = &state.verdict;
     w.u64(verdict.learned);
+    w.tail(verdict.young);
     w.tail(verdict.quantile);
     w.tail((verdict.tail.0, verdict.tail.2));
     w.f32s(&[verdict.tail.1]);
@@ -204,6 +205,7 @@ pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateEr
         return Err(StateError::Period { found, expected: period_ms });
     }
     let learned = r.u64()?;
+    let young = r.tail()?;
     let quantile = r.tail()?;
     let (mean, points) = r.tail()?;
     let tail = (mean.max(0.0), r.f32()?.max(0.0), points);
@@ -211,8 +213,8 @@ pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateEr
     let (largest, points) = r.tail()?;
     let seen = (largest, points, r.f32()?);
     let open_paused_ms = Some(r.u64()?).filter(|ms| *ms != u64::MAX);
-    let verdict = Saved { learned, quantile, tail, margin, seen, events, open_paused_ms };
-    let mut fusion = [(0.0, 0); 6];
+    let verdict = Saved { learned, young, quantile, tail, margin, seen, events, open_paused_ms };
+    let mut fusion = [(0.0, 0); 5];
     for tail in &mut fusion {
         *tail = r.tail()?;
     }

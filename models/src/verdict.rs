@@ -25,9 +25,6 @@ const CLOSE_BELOW: f32 = -0.1;
 /// Points after an event that say nothing about what is usual.
 const AFTERMATH_POINTS: u64 = 180;
 
-/// Fits up to here change what scores mean.
-const EARLY_POINTS: u64 = 4000;
-
 /// Distance added in the first week, when only severe things count.
 const SEVERE: f32 = 0.25;
 
@@ -67,6 +64,7 @@ pub(crate) struct Judgement {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Saved {
     pub learned: u64,
+    pub young: (f32, u32),
     pub quantile: (f32, u32),
     /// Mean and mean square of excesses, and how many.
     pub tail: (f32, f32, u32),
@@ -82,6 +80,10 @@ pub(crate) struct Saved {
 pub(crate) struct Verdict {
     period_ms: u32,
     close_points: u32,
+    /// The score of a young node, smoothed, and its running quantile.
+    young_smoothed: Option<f32>,
+    young: RunningQuantile,
+    /// The score of a node that is known, smoothed, and its running quantile.
     smoothed: Option<f32>,
     quantile: RunningQuantile,
     tail: Tail,
@@ -102,6 +104,8 @@ impl Verdict {
         Self {
             period_ms: config.period_ms,
             close_points: (30_000 / config.period_ms.max(1)).max(5),
+            young_smoothed: None,
+            young: RunningQuantile::new(config.period_ms),
             smoothed: None,
             quantile: RunningQuantile::new(config.period_ms),
             tail: Tail::default(),
@@ -120,6 +124,7 @@ impl Verdict {
     pub fn save(&self) -> Saved {
         Saved {
             learned: self.learned,
+            young: (self.young.value, self.young.points),
             quantile: (self.quantile.value, self.quantile.points),
             tail: (self.tail.mean, self.tail.square, self.tail.points),
             margin: self.margin.value,
@@ -132,6 +137,7 @@ impl Verdict {
     pub fn restore(config: &DetectorConfig, saved: &Saved) -> Self {
         let mut verdict = Self::new(config);
         verdict.learned = saved.learned;
+        verdict.young.resume(saved.young.0, saved.young.1);
         verdict.quantile.resume(saved.quantile.0, saved.quantile.1);
         let (mean, square, points) = saved.tail;
         verdict.tail = Tail { mean, square, points };
@@ -155,13 +161,6 @@ impl Verdict {
         match &self.open {
             Some(open) => open.learning_paused_ms >= self.freeze_ms(),
             None => !self.above,
-        }
-    }
-
-    /// A new fit is in force. In the first hour it changes what scores mean: what was seen of the old one counts little.
-    pub fn refitted(&mut self) {
-        if self.learned <= EARLY_POINTS {
-            self.seen.largest = self.seen.largest.min(self.quantile.value);
         }
     }
 
@@ -212,52 +211,58 @@ impl Verdict {
         match stage {
             Stage::FirstWeek => self.quantile.value + self.margin.value + SEVERE,
             Stage::Full => self.quantile.value + self.margin.value,
-            _ => self.seen.bar(self.quantile.value),
+            _ => self.seen.bar(self.young.value),
         }
     }
 
-    /// Judges one host score at a monotonic time.
-    pub fn judge(&mut self, host: f32, stage: Stage, at_ms: u64) -> Judgement {
-        let smoothed = self.smoothed.map_or(host, |s| s + SMOOTHING * (host - s));
-        self.smoothed = Some(smoothed);
-        let ls = (0.001 + smoothed).ln();
+    /// Judges one point at a monotonic time: by the score of a young node in the first day, by that of a known one later.
+    pub fn judge(&mut self, young: f32, known: f32, stage: Stage, at_ms: u64) -> Judgement {
+        let log = |smoothed: &mut Option<f32>, score: f32| {
+            let now = smoothed.map_or(score, |s| s + SMOOTHING * (score - s));
+            *smoothed = Some(now);
+            (0.001 + now).ln()
+        };
+        let young = log(&mut self.young_smoothed, young);
+        let known = log(&mut self.smoothed, known);
+        let is_known = matches!(stage, Stage::FirstWeek | Stage::Full);
+        let ls = if is_known { known } else { young };
         let bar = if self.quantile.points == 0 { ls } else { self.bar(stage) };
         let alarm = ls - bar;
         self.above = alarm > 0.0;
-        let in_a_row = self.in_a_row.push(ls);
-        let most_of = self.most_of.push(ls);
-        let sustained = if matches!(stage, Stage::FirstWeek | Stage::Full) { most_of } else { in_a_row };
+        let in_a_row = self.in_a_row.push(young);
+        let most_of = self.most_of.push(known);
         let severity = 1.0 - (-alarm.max(0.0)).exp();
-        let excess = if self.quantile.points == 0 { 0.0 } else { ls - self.quantile.value };
+        let excess = if self.quantile.points == 0 { 0.0 } else { known - self.quantile.value };
         let p_value = self.tail.p_value(excess);
         let mut judgement = Judgement { excess, p_value, alarm, severity, ..Judgement::default() };
         if self.open.is_some() {
             self.inside(&mut judgement, at_ms);
-        } else if sustained > bar {
+        } else if (if is_known { most_of } else { in_a_row }) > bar {
             self.opens(&mut judgement, at_ms);
         }
         if self.open.is_none() || self.persisting() {
             judgement.learn = !self.above || self.persisting();
-            self.learn(ls, in_a_row, most_of, at_ms);
+            self.learn(young, known, in_a_row, most_of, at_ms);
         }
         judgement
     }
 
-    fn learn(&mut self, ls: f32, in_a_row: f32, most_of: f32, at_ms: u64) {
+    fn learn(&mut self, young: f32, known: f32, in_a_row: f32, most_of: f32, at_ms: u64) {
         if self.above && self.open.is_none() && self.quantile.points > 0 {
             return;
         }
         // A quantile of a few points is no measure of its own tail.
         if self.quantile.points > 300 {
-            self.tail.learn(ls - self.quantile.value);
+            self.tail.learn(known - self.quantile.value);
         }
-        self.quantile.learn(ls);
+        self.young.learn(young);
+        self.quantile.learn(known);
         // What is seen inside an event is no measure of what is usual, even when its level is being learned, nor is what dies
         // away after it.
         let aftermath = AFTERMATH_POINTS * u64::from(self.period_ms);
         let over = self.closed_ms.is_none_or(|closed| at_ms.saturating_sub(closed) > aftermath);
         if self.open.is_none() && over {
-            self.seen.learn(in_a_row, self.quantile.value);
+            self.seen.learn(in_a_row, self.young.value);
         }
         // The quantile needs some minutes before a distance from it means anything.
         if self.quantile.points > 600 && most_of.is_finite() {

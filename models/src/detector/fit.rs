@@ -5,7 +5,7 @@ use crate::graph::Fitted;
 use crate::runtime::{Limits, Model, ModelError};
 
 /// Fits while the node is young, in points.
-const EARLY_FITS: [u64; 7] = [FIRST_FIT, 90, 120, 300, 600, 1800, 3600];
+const EARLY_FITS: [u64; 6] = [FIRST_FIT, 120, 300, 600, 1800, 3600];
 
 #[derive(Debug)]
 pub(super) struct FitJob {
@@ -100,7 +100,6 @@ impl Detector {
         self.outputs.resize(outputs, 0.0);
         self.columns = slots;
         self.model = Some(model);
-        self.verdict.refitted();
         self.model_error = None;
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Parts see different things: windows unusual movement of a series, the state unusual levels and broken ties between
 //! series, clusters movements never seen, the season what is odd at this time of day. Each is divided by its own 99 % point
-//! and they are summed ([`crate::fusion`]), never the maximum over series. Fits come after 60, 90, 120, 300, 600, 1800 and 3600
+//! and they are summed ([`crate::fusion`]), never the maximum over series. Fits come after 60, 120, 300, 600, 1800 and 3600
 //! points, then hourly.
 //!
 //! Series live in slots. A series that is new learns alone and takes part in the host score once it has statistics of
@@ -245,7 +245,7 @@ impl Detector {
         };
         let Some(series) = self.infer() else { return step };
         let (score, alarm) = self.fusion.fuse(&self.parts);
-        let judgement = self.verdict.judge(alarm, stage, at_mono_ms);
+        let judgement = self.verdict.judge(Fusion::young(&self.parts), alarm, stage, at_mono_ms);
         if judgement.learn {
             self.fusion.learn(&self.parts);
         }

@@ -11,12 +11,11 @@ fn found_after(node: &mut Node, d: &mut tacit_models::Detector, limit: usize) ->
 
 #[test]
 fn a_gross_fault_is_found_within_seconds() {
-    for (seed, learned, within) in [(1, 75, 60), (2, 130, 15), (3, 600, 12)] {
+    for (seed, learned, within) in [(1, 75, 15), (2, 130, 15), (3, 600, 15)] {
         let mut node = Node::new(200, 1000, seed);
         let mut d = detector(200, 1000, 1.0);
         assert_eq!(quiet(&mut node, &mut d, learned), 0);
         let points = found_after(&mut node, &mut d, within);
-        println!("{learned}: {points:?}");
         assert!(points.is_some(), "not found within {within} points after {learned} points of learning");
         let shares = d.onset_shares();
         let guilty: f32 = shares.iter().step_by(9).sum();
@@ -145,15 +144,16 @@ fn garbage_never_reaches_a_score() {
     assert!(!d.step(&[], node.now_ms() + 1000, 0).judged, "no values at all");
 }
 
-/// A disturbance that outlasts the pause of learning is not the measure of what comes after it.
+/// What dies away after a fault does not hide the next one.
 #[test]
-fn a_lasting_disturbance_does_not_blunt_the_first_day() {
+fn a_fault_that_returns_is_found_each_time() {
     let mut node = Node::new(200, 1000, 41);
     let mut d = detector(200, 1000, 1.0);
-    quiet(&mut node, &mut d, 240);
-    let disturb = |values: &mut [f32]| values.iter_mut().skip(1).step_by(8).for_each(|x| *x *= 3.0);
-    let opened = (0..300).filter(|_| step(&mut node, &mut d, disturb).transition == Some(Transition::Open)).count();
-    assert_eq!(opened, 1, "the disturbance is told");
-    quiet(&mut node, &mut d, 600);
-    assert!(found_after(&mut node, &mut d, 20).is_some(), "a fault ten minutes later is not found");
+    quiet(&mut node, &mut d, 640);
+    for round in 1..=3 {
+        let found = (1..=15).find(|_| step(&mut node, &mut d, gross).transition.is_some());
+        assert!(found.is_some(), "round {round}: not found within fifteen points");
+        (0..45).for_each(|_| _ = step(&mut node, &mut d, gross));
+        (0..300).for_each(|_| _ = step(&mut node, &mut d, |_| ()));
+    }
 }
