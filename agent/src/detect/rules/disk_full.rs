@@ -1,7 +1,8 @@
 //! A file system is full, or will be within the set time at the rate of the last hour.
 //!
 //! The rate is a robust slope: the median of slopes over five minutes, one a minute. One large file that comes or goes touches
-//! five of them and does not decide (with all pairs, as Theil and Sen have it, it touches half). It counts from ten minutes on.
+//! five of them and does not decide (with all pairs, as Theil and Sen have it, it touches half). It counts from ten minutes on,
+//! and only when no single minute made a large part of the growth: with ten points one file touches every slope.
 
 use tacit_wire::message::{Direction, Evidence};
 use tacit_wire::{Attribute, Num, semconv, words};
@@ -15,6 +16,8 @@ const POINTS: usize = 60;
 const ENOUGH: usize = 10;
 /// Points that a slope spans.
 const LAG: usize = 5;
+/// A minute that made more than this share of all growth was a file, not a rate.
+const ONE_FILE: f64 = 0.4;
 /// Distance of points.
 const EVERY_MS: u64 = 60_000;
 /// Full now: share in use.
@@ -86,6 +89,11 @@ impl Mount {
         if self.used.len() < ENOUGH || newest.1.saturating_sub(first.1) < free / 1000 {
             return None;
         }
+        let growth = newest.1.saturating_sub(first.1);
+        let steps = self.used.iter().zip(self.used.iter().skip(1)).map(|((_, a), (_, b))| b.saturating_sub(*a));
+        if steps.max().unwrap_or(0) as f64 > ONE_FILE * growth as f64 {
+            return None;
+        }
         let later = self.used.iter().skip(LAG);
         let mut slopes: Vec<f64> = (self.used.iter().zip(later))
             .map(|((t1, u1), (t2, u2))| (*u2 as f64 - *u1 as f64) / ((*t2 - *t1).max(1) as f64 / 1000.0))
@@ -150,6 +158,21 @@ mod tests {
             let used = 50 * GB + file + (minute * 7 % 5) * 1_000_000;
             assert!(!look(&mut rule, minute, used).broken, "minute {minute}");
         }
+    }
+
+    #[test]
+    fn one_large_file_in_the_first_minutes_is_not_a_rate() {
+        for at in 1..14 {
+            let mut rule = DiskFull::new(12.0 * 3600.0);
+            let told = (0..40).any(|m| look(&mut rule, m, 50 * GB + if m >= at { 3 * GB } else { 0 } + m * 1_000_000).broken);
+            assert!(!told, "a file at minute {at}");
+        }
+    }
+
+    #[test]
+    fn growth_in_bursts_is_told() {
+        let mut rule = DiskFull::new(12.0 * 3600.0);
+        assert!((0..40).any(|m| look(&mut rule, m, 50 * GB + m / 5 * GB).broken));
     }
 
     #[test]
