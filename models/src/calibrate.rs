@@ -11,6 +11,9 @@ pub const TAIL: f32 = 0.01;
 /// Step of the running quantile in log score for a point a minute.
 const STEP_PER_MINUTE: f32 = 0.003;
 
+/// Memory of what an event adds to the bar of the first day, in points.
+const EXTRA_POINTS: f32 = 7200.0;
+
 /// Length of a block, which is also the time during which a node is not alarmed anew.
 pub const BLOCK_MS: u64 = 600_000;
 
@@ -158,7 +161,7 @@ pub struct SeenSoFar {
     pub largest: f32,
     /// Points behind it.
     pub points: u32,
-    /// Raised by every event, so that a job that recurs cannot alarm all day.
+    /// Raised by every event, so that a job that recurs cannot alarm all day; forgotten over some hours.
     pub extra: f32,
     buckets: [f32; 2],
     in_bucket: u32,
@@ -183,6 +186,7 @@ impl SeenSoFar {
         self.buckets[0] = self.buckets[0].max(sustained);
         self.in_bucket += 1;
         self.largest -= (self.largest - usual).max(0.0) / self.points.max(600) as f32;
+        self.extra -= self.extra / EXTRA_POINTS;
         if self.in_bucket >= Self::BUCKET {
             self.largest = self.largest.max(self.buckets[1]);
             self.buckets = [f32::NEG_INFINITY, self.buckets[0]];

@@ -219,7 +219,10 @@ impl Verdict {
             return;
         }
         self.quantile.learn(ls);
-        self.seen.learn(in_a_row, self.quantile.value);
+        // What is seen inside an event is no measure of what is usual, even when its level is being learned.
+        if self.open.is_none() {
+            self.seen.learn(in_a_row, self.quantile.value);
+        }
         // The quantile needs some minutes before a distance from it means anything.
         if self.quantile.points > 600 && most_of.is_finite() {
             self.margin.learn(most_of - self.quantile.value, at_ms);
