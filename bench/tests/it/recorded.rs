@@ -14,16 +14,16 @@ const SLICE: [&str; 2] = ["ASD,omi-9,", "EXI,6_0_50000_48-n5,"];
 
 /// A folder with only these two series, and what belongs to them.
 fn slice(recordings: &Path) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     for source in ["ASD", "EXI", "EXQ"] {
-        symlink(recordings.join(source), folder.path().join(source)).unwrap();
+        symlink(recordings.join(source), folder.path().join(source)).expect("the folder takes files");
     }
     let index = fs::read_to_string(recordings.join("index.csv")).expect("the recordings have an index");
     let mut lines = index.lines();
     let mut cut = vec![lines.next().expect("a first line")];
     cut.extend(lines.filter(|line| SLICE.iter().any(|start| line.starts_with(start))));
     assert_eq!(cut.len(), 3, "the index has both series");
-    fs::write(folder.path().join("index.csv"), cut.join("\n")).unwrap();
+    fs::write(folder.path().join("index.csv"), cut.join("\n")).expect("the folder takes files");
     folder
 }
 
@@ -33,7 +33,7 @@ const PCA_EXI: f64 = 0.948_709_4;
 
 fn rows(data: &Path, detector: Detector) -> Vec<SourceRow> {
     let options = Options { data: data.to_owned(), source: Vec::new(), detector, out: None, ask: 1.0, json: false };
-    let report = evaluate(&options).unwrap();
+    let report = evaluate(&options).expect("the slice is complete");
     println!("{}", report.table());
     assert_eq!(report.sources.iter().map(|s| s.source.as_str()).collect::<Vec<_>>(), ["ASD", "EXI"]);
     report.sources
