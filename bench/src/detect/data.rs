@@ -118,9 +118,8 @@ impl Folder {
     /// # Errors
     /// A file that is missing, damaged or of another shape, or a value that is not a number.
     pub fn series(&self, entry: &Entry) -> Result<Series> {
-        self.values_of(&entry.source, entry).and_then(|values| {
-            Series::new(values, entry.metrics, entry.period_s, entry.train_end, entry.vus_window)
-        })
+        self.values_of(&entry.source, entry)
+            .and_then(|values| Series::new(values, entry.metrics, entry.period_s, entry.train_end, entry.vus_window))
     }
 
     /// Values of the shape of `entry` from the file of its name in another source.

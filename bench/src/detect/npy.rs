@@ -41,7 +41,8 @@ pub fn bytes(path: &Path, shape: &[usize]) -> Result<Vec<u8>> {
 
 fn body(path: &Path, kind: &str, size: usize, shape: &[usize]) -> Result<Vec<u8>> {
     let wanted = shape.iter().try_fold(size, |bytes, n| bytes.checked_mul(*n)).context("an array too large to hold")?;
-    let file = File::open(path).with_context(|| format!("cannot open {}; is the data folder complete?", path.display()))?;
+    let file =
+        File::open(path).with_context(|| format!("cannot open {}; is the data folder complete?", path.display()))?;
     let mut raw = Vec::new();
     // One byte more than is allowed tells a file that is too long.
     let limit = (wanted + HEADER_MAX + 11) as u64;
@@ -127,7 +128,10 @@ mod tests {
             (b"hello".to_vec(), "not a .npy array"),
             (b"\x93NUMPY\x01".to_vec(), "header is cut off"),
             (b"\x93NUMPY\x01\x00\xff\x00{".to_vec(), "header is cut off"),
-            (array(GOOD, &values).iter().enumerate().map(|(i, b)| if i == 6 { 3 } else { *b }).collect(), "version is 3"),
+            (
+                array(GOOD, &values).iter().enumerate().map(|(i, b)| if i == 6 { 3 } else { *b }).collect(),
+                "version is 3",
+            ),
             (array(&GOOD.replace("<f4", "<f8"), &values), "values are '<f8'"),
             (array(&GOOD.replace("False", "True"), &values), "C order"),
             (array(&GOOD.replace("(2, 3)", "(3, 2)"), &values), "shape is (3, 2)"),

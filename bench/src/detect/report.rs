@@ -20,9 +20,26 @@ impl Report {
     #[must_use]
     pub fn table(&self) -> String {
         let heads = [
-            "source", "series", "VUS-PR", "AUC-PR", "VUS-ROC", "AUC-ROC", "rec@1/d", "rec@.1/d", "delay s", "got/d (worst)",
-            "recall", "own got/d (worst)", "own recall", "own delay s", "raised/d", "hit@100 (chance)", "hit@150 (chance)", "NAB",
-            "µs/value", "state B",
+            "source",
+            "series",
+            "VUS-PR",
+            "AUC-PR",
+            "VUS-ROC",
+            "AUC-ROC",
+            "rec@1/d",
+            "rec@.1/d",
+            "delay s",
+            "got/d (worst)",
+            "recall",
+            "own got/d (worst)",
+            "own recall",
+            "own delay s",
+            "raised/d",
+            "hit@100 (chance)",
+            "hit@150 (chance)",
+            "NAB",
+            "µs/value",
+            "state B",
         ];
         let mut rows: Vec<Vec<String>> = vec![heads.iter().map(|h| (*h).to_owned()).collect()];
         rows.extend(self.sources.iter().map(cells));

@@ -46,12 +46,9 @@ pub fn on_all_cores<J: Sync, R: Send>(
     locked(&progress).clear();
     match failure.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         Some(error) => Err(error),
-        None => Ok(results
-            .into_inner()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .into_iter()
-            .flatten()
-            .collect()),
+        None => {
+            Ok(results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_iter().flatten().collect())
+        }
     }
 }
 

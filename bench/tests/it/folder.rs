@@ -11,7 +11,7 @@ pub const METRICS: usize = 5;
 
 /// A folder with source `TOY`: two hosts of five noisy metrics at one point a minute; in the fault two metrics jump.
 pub fn toy() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a folder");
     let mut index = "source,name,T,D,train_end,period_s,vus_window\n".to_owned();
     for (name, seed) in [("one", 1), ("two", 2)] {
         index.push_str(&format!("TOY,{name},{POINTS},{METRICS},{TRAIN_END},60,20\n"));
@@ -27,9 +27,9 @@ pub fn toy() -> tempfile::TempDir {
         write_array(&path(folder.path(), name, "X"), "<f4", &format!("({METRICS}, {POINTS})"), &bytes);
         write_array(&path(folder.path(), name, "y"), "|u1", &format!("({POINTS},)"), &labels);
         let causes = format!("{}-{}:2,3\n", FAULT.start - TRAIN_END, FAULT.end - 1 - TRAIN_END);
-        fs::write(folder.path().join(format!("TOY/{name}.dims.txt")), causes).unwrap();
+        fs::write(folder.path().join(format!("TOY/{name}.dims.txt")), causes).expect("the folder takes files");
     }
-    fs::write(folder.path().join("index.csv"), index).unwrap();
+    fs::write(folder.path().join("index.csv"), index).expect("the folder takes files");
     folder
 }
 
@@ -45,6 +45,6 @@ pub fn write_array(path: &Path, kind: &str, shape: &str, values: &[u8]) {
     raw.extend((header.len() as u16).to_le_bytes());
     raw.extend(header.as_bytes());
     raw.extend(values);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, zstd::encode_all(raw.as_slice(), 1).unwrap()).unwrap();
+    fs::create_dir_all(path.parent().expect("a folder above")).expect("the folder takes files");
+    fs::write(path, zstd::encode_all(raw.as_slice(), 1).expect("memory")).expect("the folder takes files");
 }

@@ -58,7 +58,7 @@ fn our_detector_keeps_its_promise_and_names_the_cause() {
 
 #[test]
 fn scores_are_written_for_all_points_before_a_label_is_read() {
-    let (folder, out) = (toy(), tempfile::tempdir().unwrap());
+    let (folder, out) = (toy(), tempfile::tempdir().expect("a folder"));
     write_array(&path(folder.path(), "two", "y"), "|u1", "(7,)", &[0; 7]);
     let error = refusal(folder.path(), &["--out", out.path().to_str().unwrap()]);
     assert!(error.contains("TOY/two") && error.contains("two.y.npy.zst") && error.contains("shape is (7,)"), "{error}");
@@ -86,7 +86,7 @@ fn the_table_has_a_row_for_each_source() {
 
 #[test]
 fn a_bad_folder_is_refused_in_plain_words() {
-    let empty = tempfile::tempdir().unwrap();
+    let empty = tempfile::tempdir().expect("a folder");
     let error = refusal(empty.path(), &[]);
     assert!(error.contains("index.csv") && error.contains("--data"), "{error}");
     let folder = toy();

@@ -30,7 +30,7 @@ fn hosts() -> Vec<SeriesResult> {
     let host = |name: &str| {
         let of_host: Vec<&Vec<&str>> = rows.iter().filter(|row| row[0] == name).collect();
         let labels: Vec<bool> = of_host.iter().map(|row| row[1] == "1").collect();
-        let scores: Vec<f32> = of_host.iter().map(|row| row[2].parse().unwrap()).collect();
+        let scores: Vec<f32> = of_host.iter().map(|row| row[2].parse().expect("a number")).collect();
         let entry = Entry {
             source: "NAB".into(),
             name: name.into(),

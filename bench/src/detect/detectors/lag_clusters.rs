@@ -35,9 +35,8 @@ pub enum Form {
 /// Scores all points; the models come from the part before `train_end`.
 pub fn judge(series: &Series, request: Request, form: Form) -> Scores {
     let mut rng = Rng::with_seed(0);
-    let metrics: Vec<Vec<f64>> = (0..series.metrics)
-        .map(|m| metric_scores(&to_f64(series.metric(m)), series.train_end, &mut rng))
-        .collect();
+    let metrics: Vec<Vec<f64>> =
+        (0..series.metrics).map(|m| metric_scores(&to_f64(series.metric(m)), series.train_end, &mut rng)).collect();
     let mean = |t: usize, f: fn(f64) -> f64| metrics.iter().map(|m| f(m[t])).sum::<f64>() / metrics.len() as f64;
     let host: Vec<f64> = match form {
         Form::Uncut => (0..series.points).map(|t| mean(t, |s| s.clamp(0.0, CUT))).collect(),

@@ -101,7 +101,10 @@ fn cholesky(a: &mut [f64], n: usize) -> Result<()> {
             let dot: f64 = (0..j).map(|k| a[i * n + k] * a[j * n + k]).sum();
             let left = a[i * n + j] - dot;
             a[i * n + j] = if i == j {
-                Some(left).filter(|v| *v > 0.0).context("the covariance has no Cholesky factor; are the values finite?")?.sqrt()
+                Some(left)
+                    .filter(|v| *v > 0.0)
+                    .context("the covariance has no Cholesky factor; are the values finite?")?
+                    .sqrt()
             } else {
                 left / a[j * n + j]
             };
@@ -151,7 +154,8 @@ mod tests {
     fn one_metric_is_judged_by_its_shape() {
         let (points, train_end) = (3000, 1500);
         let wave = |t: usize| (t as f32 / 10.0).sin();
-        let values: Vec<f32> = (0..points).map(|t| if (2000..2010).contains(&t) { -wave(t) } else { wave(t) }).collect();
+        let values: Vec<f32> =
+            (0..points).map(|t| if (2000..2010).contains(&t) { -wave(t) } else { wave(t) }).collect();
         let series = Series::new(values, 1, 60, train_end, 20).unwrap();
         let scores = judge(&series).unwrap();
         let highest = (train_end..points).max_by(|a, b| scores.alarm[*a].total_cmp(&scores.alarm[*b])).unwrap();

@@ -57,8 +57,7 @@ impl Tail {
     /// Probability of this score or more.
     fn beyond(&self, score: f64) -> f64 {
         let y = (score - self.from) / self.scale;
-        let survival =
-            if self.shape < 1e-3 { (-y).exp() } else { (1.0 + self.shape * y).powf(-1.0 / self.shape) };
+        let survival = if self.shape < 1e-3 { (-y).exp() } else { (1.0 + self.shape * y).powf(-1.0 / self.shape) };
         self.p * survival
     }
 }
