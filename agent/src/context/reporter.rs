@@ -44,7 +44,10 @@ impl Reporter {
 
 /// What each watcher can see, shared with reports and `doctor`.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Vec<(&'static str, Option<String>)>>>);
+pub struct Board(Arc<Mutex<Vec<State>>>);
+
+/// A watcher, and why it cannot see anything, if it cannot.
+type State = (&'static str, Option<String>);
 
 impl Board {
     /// Takes note of a watcher's state; a change is logged once.

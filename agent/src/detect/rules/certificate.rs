@@ -26,10 +26,10 @@ impl CertificateExpiring {
                 if told.is_none() {
                     self.told.push(certificate.probe.clone());
                 }
-                findings.push(finding(certificate, true, severity(left), expiring(left)));
+                findings.push(finding(certificate, true, severity(left), &expiring(left)));
             } else if let Some(index) = told {
                 self.told.swap_remove(index);
-                findings.push(finding(certificate, false, 0.0, format!("is valid for {} days", left / DAY_MS)));
+                findings.push(finding(certificate, false, 0.0, &format!("is valid for {} days", left / DAY_MS)));
             }
         }
         findings
@@ -53,7 +53,7 @@ fn expiring(left_ms: i64) -> String {
     if left_ms <= 0 { format!("expired {} ago", time(-left_ms)) } else { format!("expires in {}", time(left_ms)) }
 }
 
-fn finding(certificate: &Certificate, broken: bool, severity: f32, state: String) -> Finding {
+fn finding(certificate: &Certificate, broken: bool, severity: f32, state: &str) -> Finding {
     let Certificate { probe, target, .. } = certificate;
     let text = format!("the certificate of {probe} ({target}) {state}");
     Finding { rule: "certificate-expiring", subject: probe.clone(), broken, severity, text, ..Finding::default() }

@@ -118,7 +118,7 @@ impl Asker {
 fn status(head: &[u8]) -> Option<u16> {
     let rest = head.strip_prefix(b"HTTP/1.")?.get(1..)?.strip_prefix(b" ")?;
     let digits = std::str::from_utf8(rest.get(..3)?).ok()?;
-    let ends = rest.get(3).is_none_or(|b| b.is_ascii_whitespace());
+    let ends = rest.get(3).is_none_or(u8::is_ascii_whitespace);
     digits.parse().ok().filter(|status| ends && (100..1000).contains(status))
 }
 
