@@ -27,11 +27,12 @@ const LONGEST_RUN_MS: u64 = 10 * 60_000;
 /// Changes that a note names.
 const NAMED: usize = 6;
 
-const LOGS: [(Log, &str); 4] = [
-    (Log::Dpkg, "var/log/dpkg.log"),
-    (Log::Dnf, "var/log/dnf.rpm.log"),
-    (Log::Yum, "var/log/yum.log"),
-    (Log::Pacman, "var/log/pacman.log"),
+/// Logs, and what shows that they will be written: a fresh image has no log of dpkg yet.
+const LOGS: [(Log, &str, &str); 4] = [
+    (Log::Dpkg, "var/log/dpkg.log", "var/lib/dpkg/status"),
+    (Log::Dnf, "var/log/dnf.rpm.log", "var/log/dnf.rpm.log"),
+    (Log::Yum, "var/log/yum.log", "var/log/yum.log"),
+    (Log::Pacman, "var/log/pacman.log", "var/log/pacman.log"),
 ];
 /// Databases of managers without a log, and the manager's name.
 const DATABASES: [(&str, &str); 7] = [
@@ -69,8 +70,8 @@ impl Packages {
     /// When no package manager is known here.
     pub fn new(root: &Root) -> Result<Self, String> {
         let present = |path: &str| root.join(path).exists();
-        let logs: Vec<(Log, Tail)> =
-            LOGS.iter().filter(|(_, p)| present(p)).map(|(log, p)| (*log, Tail::at_end(root.join(p)))).collect();
+        let written = LOGS.iter().filter(|(_, log, sign)| present(log) || present(sign));
+        let logs: Vec<(Log, Tail)> = written.map(|(kind, log, _)| (*kind, Tail::at_end(root.join(log)))).collect();
         // A log says more than the database beside it.
         let logged = logs.iter().any(|(log, _)| matches!(log, Log::Dnf | Log::Yum));
         let databases: Vec<Database> = DATABASES
@@ -204,6 +205,16 @@ mod tests {
         file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(5)).expect("the time can be set");
         assert_eq!(packages.look(tick(2)), None);
         assert_eq!(packages.look(tick(3)), Some((tick(2), "a package changed: apk wrote its database".into())));
+    }
+
+    #[test]
+    fn the_first_log_of_a_fresh_image_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        write(folder.path(), "var/lib/dpkg/status", "Package: dpkg\n");
+        let mut packages = Packages::new(&Root::new(folder.path())).expect("dpkg is here");
+        write(folder.path(), "var/log/dpkg.log", "2026-11-25 06:00:00 install jq:amd64 <none> 1.6\n");
+        assert_eq!(packages.look(tick(1)), None);
+        assert_eq!(packages.look(tick(2)), Some((tick(1), "a package changed: jq installed 1.6".into())));
     }
 
     #[test]

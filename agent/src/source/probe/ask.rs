@@ -129,6 +129,9 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
+    /// An answer, the status wanted, whether that is up, and the status seen.
+    type Case = (&'static [u8], &'static [u16], bool, Option<u16>);
+
     fn ask(target: &str, status: &[u16]) -> Answer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let target = target.parse().expect("a good target");
@@ -164,7 +167,7 @@ mod tests {
 
     #[test]
     fn http_is_judged_by_its_status() {
-        let cases: [(&'static [u8], &[u16], bool, Option<u16>); 6] = [
+        let cases: [Case; 6] = [
             (b"HTTP/1.1 204 No Content\r\n\r\n", &[], true, Some(204)),
             (b"HTTP/1.0 503 Busy\r\n\r\n", &[], false, Some(503)),
             (b"HTTP/1.1 401 Unauthorized\r\n\r\n", &[401], true, Some(401)),
