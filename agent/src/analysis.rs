@@ -7,24 +7,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tacit_models::Step;
-use tacit_wire::message::{ContextKind, Event, EventKind, Phase, ProcessNote, Promise, ResultBody, Stage};
+use tacit_wire::message::{Context, ContextKind, Event, EventKind, Phase, ProcessNote, Promise, ResultBody, Stage};
 use tacit_wire::{BootId, Digest, Num, SeriesId};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use crate::clock::Tick;
 use crate::config::Config;
-use crate::context::Notes;
+use crate::context::{Board, Notes, kernel_log};
 use crate::detect::event::{Sender, new_id};
 use crate::detect::judges::Judges;
 use crate::detect::model::Surroundings;
 use crate::detect::promise::Raised;
-use crate::detect::rulebook::RuleBook;
+use crate::detect::rulebook::{RuleBook, Watched};
 use crate::detect::state::{self, StateFile};
 use crate::fleet::Pull;
 use crate::outgoing::Outgoing;
 use crate::ring::History;
-use crate::source::filesystem::FileSystems;
 use crate::source::processes::ProcessScan;
 use crate::source::{Dictionary, Frame};
 use crate::summary::Summariser;
@@ -49,8 +48,14 @@ pub struct Inputs {
     pub config: Config,
     /// The series table.
     pub dictionary: SharedDictionary,
-    /// Newest state of the file systems.
-    pub file_systems: FileSystems,
+    /// What rules look at beside the samples.
+    pub watched: Watched,
+    /// What watchers tell.
+    pub happened: mpsc::Receiver<Context>,
+    /// What they can see.
+    pub board: Board,
+    /// How the machine went down before this boot, in words.
+    pub booted: Option<String>,
     /// The process scan.
     pub processes: Option<ProcessScan>,
     /// The way out.
@@ -139,7 +144,7 @@ impl Analysis {
             summariser: Summariser::new(config.publish.profile.into(), capacity, name_all, bytes),
             judges,
             model_on: budget.is_some(),
-            rules: RuleBook::new(config.detect.disk_full_within.std().as_secs_f64(), inputs.file_systems.clone()),
+            rules: RuleBook::new(config.detect.disk_full_within.std().as_secs_f64(), inputs.watched.clone()),
             notes: Notes::default(),
             raised: notes.raised,
             file,
@@ -168,6 +173,10 @@ impl Analysis {
         if frame.epoch != self.known.epoch {
             self.rebind();
         }
+        // What happened comes first: the events of this moment may need it as context.
+        while let Ok(note) = self.inputs.happened.try_recv() {
+            self.context(note, frame.at);
+        }
         self.history.push(frame.at, &frame.values);
         let clock = Instant::now();
         let step = self.judges.judge(frame.at, &frame.values);
@@ -191,23 +200,23 @@ impl Analysis {
     fn say_start(&mut self, at: Tick) {
         if self.new_boot {
             let booted = at.wall_ms - i64::try_from(at.mono_ms).unwrap_or(0);
-            self.context(ContextKind::Boot, at, booted, "the machine booted");
+            let text = self.inputs.booted.take().unwrap_or_else(|| "the machine booted".to_owned());
+            self.context(Context { kind: ContextKind::Boot, at_ms: booted, text, unit: None }, at);
         }
-        self.context(
-            ContextKind::AgentStart,
-            at,
-            at.wall_ms,
-            concat!("the agent started, version ", env!("CARGO_PKG_VERSION")),
-        );
+        let text = concat!("the agent started, version ", env!("CARGO_PKG_VERSION")).to_owned();
+        self.context(Context { kind: ContextKind::AgentStart, at_ms: at.wall_ms, text, unit: None }, at);
     }
 
     /// Notes something and sends it as an event of its own, which is over when it is told.
-    fn context(&mut self, kind: ContextKind, at: Tick, when_ms: i64, text: &str) {
-        let note = self.notes.add(kind, when_ms, text);
-        let ago = u64::try_from(at.wall_ms - when_ms).unwrap_or(0);
-        let onset = Tick { mono_ms: at.mono_ms.saturating_sub(ago), wall_ms: when_ms };
+    fn context(&mut self, note: Context, at: Tick) {
+        self.notes.add(note.clone());
+        if !self.notes.may_tell(at.mono_ms) {
+            return;
+        }
+        let ago = u64::try_from(at.wall_ms - note.at_ms).unwrap_or(0);
+        let onset = Tick { mono_ms: at.mono_ms.saturating_sub(ago), wall_ms: note.at_ms };
         let mut event = self.inputs.sender.event(new_id(), EventKind::Context, Phase::Close, at, onset);
-        text.clone_into(&mut event.text);
+        event.text.clone_from(&note.text);
         event.context = vec![note];
         self.send(Outgoing::Event(Box::new(event)));
     }
@@ -261,16 +270,20 @@ impl Analysis {
     }
 
     fn rule_event(&mut self, mut event: Event) {
+        // The rule's own note comes last; the one kept of an earlier phase is not told twice.
+        let own = std::mem::replace(&mut event.context, self.notes.near(event.onset_ms));
+        event.context.retain(|note| own.iter().all(|o| o.text != note.text));
+        event.context.extend_from_slice(&own);
         if event.phase == Phase::Open {
             self.raised.rule(event.head.wall_ms);
             let kind = match event.rule.as_deref() {
-                Some("oom-kill") => Some(ContextKind::OomKill),
+                // The kernel's log names the victim, where it can be read.
+                Some("oom-kill") if !self.inputs.board.works(kernel_log::NAME) => Some(ContextKind::OomKill),
                 Some("clock-jump") => Some(ContextKind::ClockJump),
                 _ => None,
             };
-            if let Some(kind) = kind {
-                self.notes.add(kind, event.onset_ms, event.text.clone());
-            }
+            let note = |kind| Context { kind, at_ms: event.onset_ms, text: event.text.clone(), unit: None };
+            kind.map(note).into_iter().chain(own).for_each(|note| self.notes.add(note));
             event.processes = top_processes(self.inputs.processes.as_ref());
         }
         event.injected = self.inputs.injected.load(Ordering::Relaxed);

@@ -36,3 +36,10 @@ impl Tick {
         Self { mono_ms: self.mono_ms + ms, wall_ms: self.wall_ms + i64::try_from(ms).unwrap_or(i64::MAX) }
     }
 }
+
+/// Microseconds of `CLOCK_MONOTONIC`, in which systemd counts: since boot, without suspend.
+#[must_use]
+pub fn monotonic_us() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
+}

@@ -17,7 +17,10 @@ use tracing::{debug, info, warn};
 use crate::analysis::{Analysis, AnalysisStatus, Inputs, SharedDictionary};
 use crate::clock::Tick;
 use crate::config::Config;
+use crate::context::boot::{self, Marker};
+use crate::context::{self, Board, Reporter, Units};
 use crate::detect::event::Sender;
+use crate::detect::rulebook::Watched;
 use crate::fleet::{Commands, Pull};
 use crate::detect::promise;
 use crate::health::{Budget, SelfCost};
@@ -28,6 +31,7 @@ use crate::ring::queue::Received;
 use crate::ring::{FrameReceiver, pair};
 use crate::sampler::{Sampler, SamplerStatus};
 use crate::source::processes::ProcessScan;
+use crate::source::task::Task;
 use crate::source::{Root, registry};
 use crate::{inventory, text_pages};
 
@@ -62,6 +66,7 @@ pub struct Agent {
     shared: Arc<Shared>,
     stop_threads: Arc<AtomicBool>,
     stop_net: watch::Sender<Option<&'static str>>,
+    marker: Marker,
     sample: JoinHandle<()>,
     analyse: JoinHandle<()>,
     net: JoinHandle<()>,
@@ -73,6 +78,7 @@ struct Shared {
     config: Config,
     dictionary: SharedDictionary,
     sampler: Arc<Mutex<SamplerStatus>>,
+    board: Board,
     analysis: Arc<Mutex<AnalysisStatus>>,
     network: Arc<NetStatus>,
     cost: Mutex<Cost>,
@@ -146,7 +152,13 @@ impl Agent {
             .with_context(|| format!("cannot use the state folder {}; make it writable for this user, or name another (--data DIR, node.data_dir)", folder.display()))?;
         let sender = Sender { node: node.clone(), boot: inventory::boot_id(&root) };
 
+        let marker = Marker::new(&folder, sender.boot);
+        let booted = marker.begin(&root, now);
         let sources = registry::all(&root, &config);
+        let (board, units) = (Board::default(), Units::default());
+        let (reporter, happened) = Reporter::new(board.clone());
+        let mut tasks = sources.tasks;
+        tasks.extend(context::watchers(&root, &config.context.disable, &reporter, &units, &sources.logs));
         let dictionary = SharedDictionary::default();
         let sampler = Sampler::new(sources.list, config.sampling.max_series, Arc::clone(&dictionary));
         let (frames, receiver) = pair(FRAMES, config.sampling.max_series);
@@ -159,7 +171,10 @@ impl Agent {
             sender: sender.clone(),
             config: config.clone(),
             dictionary: Arc::clone(&dictionary),
-            file_systems: sources.file_systems,
+            watched: Watched { file_systems: sources.file_systems, units, answers: sources.answers },
+            happened,
+            board: board.clone(),
+            booted,
             processes: sources.processes.clone(),
             out: out.clone(),
             live: live_in,
@@ -171,6 +186,7 @@ impl Agent {
             node,
             dictionary,
             sampler: sampler.status(),
+            board,
             analysis: analysis.status(),
             network: Arc::default(),
             cost: Mutex::default(),
@@ -193,13 +209,14 @@ impl Agent {
             pulls: pulls_in,
             watch_until,
             stopped,
+            tasks,
         };
         let net = net.start()?;
         let stop_threads = Arc::new(AtomicBool::new(false));
         let analyse = spawn("tacit-analyse", move || analyse(analysis, receiver, pulls))?;
         let (stop, interval) = (Arc::clone(&stop_threads), shared.config.sampling.interval.std());
         let sample = spawn("tacit-sample", move || sampler.run(interval, frames, || stop.load(Ordering::Relaxed)))?;
-        Ok(Self { shared, stop_threads, stop_net, sample, analyse, net })
+        Ok(Self { shared, stop_threads, stop_net, marker, sample, analyse, net })
     }
 
     /// The node's identity.
@@ -232,12 +249,14 @@ impl Agent {
         if self.net.join().is_err() {
             warn!("The network thread had failed.");
         }
+        self.marker.end(boot::going_down(&Root::live()), Tick::now());
     }
 }
 
 impl Shared {
     fn status(&self) -> Status {
-        let (sampler, analysis, cost) = (take(&self.sampler), take(&self.analysis), take(&self.cost));
+        let (mut sampler, analysis, cost) = (take(&self.sampler), take(&self.analysis), take(&self.cost));
+        sampler.absent.extend(self.board.absent());
         let health = self.health(&sampler, &analysis);
         Status { sampler, analysis, cost, connected: self.network.connected(), health }
     }
@@ -313,7 +332,7 @@ impl Shared {
             config: self.config.digest(),
             capabilities: ["watch", "pull", "diagnose", "announce", "dictionary"].map(String::from).to_vec(),
             outbox: Vec::new(),
-            absent: take(&self.sampler).absent,
+            absent: self.status().sampler.absent,
             profile: self.config.publish.profile.into(),
             interval_ms: u32::try_from(self.config.sampling.interval.as_millis()).unwrap_or(u32::MAX),
         }
@@ -372,6 +391,8 @@ struct Network {
     pulls: mpsc::Sender<Pull>,
     watch_until: Arc<AtomicU64>,
     stopped: watch::Receiver<Option<&'static str>>,
+    /// Watchers, probes and what else waits on sockets beside the session.
+    tasks: Vec<Task>,
 }
 
 impl Network {
@@ -388,7 +409,11 @@ impl Network {
             .build()
             .context("cannot start the network runtime")?;
         let site: SiteId = config.node.site.clone();
-        spawn("tacit-net", move || runtime.block_on(self.run(site, outbox)))
+        spawn("tacit-net", move || {
+            runtime.block_on(self.run(site, outbox));
+            // A name that is being looked up for a probe is not waited for.
+            runtime.shutdown_background();
+        })
     }
 
     async fn run(self, site: SiteId, outbox: Outbox<Folder>) {
@@ -421,6 +446,8 @@ impl Network {
         });
         let report = tokio::spawn(report(Arc::clone(&self.shared), self.sender.clone(), self.out));
         let desired = tokio::spawn(refuse_desired(wanted));
+        // They end with the runtime.
+        self.tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
         net.run(self.stopped).await;
         report.abort();
         desired.abort();

@@ -38,6 +38,12 @@ pub enum Family {
     Hardware,
     /// systemd units and containers.
     Cgroup,
+    /// Endpoints that are asked.
+    Probe,
+    /// Lines of the journal.
+    Log,
+    /// Numbers that programs push.
+    Statsd,
     /// Local Prometheus endpoints.
     Scrape,
     /// The agent itself.
@@ -218,6 +224,16 @@ metrics! {
     CGROUP_IO = "system.linux.cgroup.disk.io" ["By/s"] Cgroup ("cgroup.name", "disk.io.direction") "Bytes to and from block devices.";
     CGROUP_TASKS = "system.linux.cgroup.tasks" ["{thread}"] Cgroup ("cgroup.name") "Threads of a unit or container.";
     CGROUP_PRESSURE = "system.linux.cgroup.pressure" ["1"] Cgroup ("cgroup.name", "cgroup.resource") "Share of time in which some of its threads waited for the resource.";
+
+    // Endpoints that are asked
+    PROBE_UP = "probe.up" ["1"] Probe ("probe.name") "1 when the endpoint answered as it should, else 0.";
+    PROBE_DURATION = "probe.duration" ["s"] Probe ("probe.name") "Time until it had answered: the connection, the TLS handshake, the HTTP status or the echo.";
+    PROBE_HTTP_STATUS = "probe.http.status" ["{status}"] Probe ("probe.name") "HTTP status of the answer.";
+    PROBE_CERTIFICATE = "probe.certificate.days_left" ["d"] Probe ("probe.name") "Days until the endpoint's certificate expires; below 0 it has.";
+
+    // Lines of the journal
+    LOG_LINES = "system.linux.unit.log.lines" ["{line}/s"] Log ("cgroup.name") "Lines a unit wrote to the journal, over the last minute.";
+    LOG_ERRORS = "system.linux.unit.log.error_ratio" ["1"] Log ("cgroup.name") "Share of errors (priority err or worse) among them.";
 
     // Local Prometheus endpoints (their series keep the names they are exposed with)
     SCRAPE_UP = "up" ["1"] Scrape ("job") "1 when the last read of the endpoint worked, else 0.";

@@ -73,6 +73,10 @@ const NAMES: &[(&str, &str)] = &[
     ("system.linux.cgroup.tasks", "threads of unit"),
     ("system.linux.cgroup.pressure", "pressure in unit"),
     ("hw.temperature", "temperature"),
+    ("probe.up", "probe answers"),
+    ("probe.duration", "probe duration"),
+    ("system.linux.unit.log.lines", "log lines of unit"),
+    ("system.linux.unit.log.error_ratio", "log errors of unit"),
 ];
 
 /// The likely kind of trouble in words: "likely memory (82 % sure)"; empty when nothing is known.

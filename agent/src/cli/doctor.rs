@@ -12,6 +12,7 @@ use super::print;
 use super::sample::Machine;
 use crate::clock::Tick;
 use crate::config::Config;
+use crate::context;
 use crate::inventory;
 use crate::source::cgroup::Layout;
 use crate::source::{Root, Sampled};
@@ -31,6 +32,8 @@ struct Report {
     max_series: usize,
     refused_series: u32,
     sources: Vec<SourceReport>,
+    context: Vec<Finding>,
+    probes: Vec<Finding>,
     access: Vec<Finding>,
     broker: Finding,
 }
@@ -98,9 +101,33 @@ fn examine(root: &Root, config: &Config, file: Option<&Path>) -> Report {
         max_series: config.sampling.max_series,
         refused_series: dictionary.refused,
         sources,
+        context: watchers(root, config),
+        probes: probes(&machine),
         access: access(root, config),
         broker: broker(&config.publish.broker),
     }
+}
+
+/// What else can be watched here.
+fn watchers(root: &Root, config: &Config) -> Vec<Finding> {
+    let seen = context::examine(root, &config.context.disable).into_iter();
+    seen.map(|(name, state)| match state {
+        Ok(detail) => finding(name, true, detail),
+        Err(why) => finding(name, false, why),
+    })
+    .collect()
+}
+
+/// How each probe fared.
+fn probes(machine: &Machine) -> Vec<Finding> {
+    let probed = machine.answers().probed().into_iter();
+    probed
+        .map(|p| {
+            let good = p.failures == 0;
+            let detail = if good { "it answers".to_owned() } else { p.error };
+            finding(&format!("{} ({})", p.name, p.target), good, detail)
+        })
+        .collect()
 }
 
 /// What the agent may look at.
@@ -201,9 +228,16 @@ fn readable(r: &Report) -> String {
         let reason = s.reason.as_ref().map(|why| format!("  {why}")).unwrap_or_default();
         line(format!("  {:<12} {:<8} {:>4} series{reason}", s.source, s.state, s.series));
     }
-    line("\naccess".to_owned());
-    for f in r.access.iter().chain([&r.broker]) {
-        line(format!("  {} {}: {}", if f.good { "yes" } else { "no " }, f.what, f.detail));
+    let broker = std::slice::from_ref(&r.broker);
+    for (title, findings) in
+        [("context", &r.context[..]), ("probes", &r.probes[..]), ("access", &r.access[..]), ("", broker)]
+    {
+        if !title.is_empty() && !findings.is_empty() {
+            line(format!("\n{title}"));
+        }
+        for f in findings {
+            line(format!("  {} {}: {}", if f.good { "yes" } else { "no " }, f.what, f.detail));
+        }
     }
     out.truncate(out.trim_end().len());
     out

@@ -11,7 +11,9 @@ use tacit_wire::SeriesDef;
 use super::print;
 use crate::clock::Tick;
 use crate::config::Config;
+use crate::source::probe::Answers;
 use crate::source::registry::{self, Sources};
+use crate::source::task::{Refresher, run_apart};
 use crate::source::{Dictionary, Root, Sample, Sampled, SeriesTable, Source, SourceError};
 
 /// How long the result of a slow source is waited for.
@@ -25,7 +27,8 @@ pub struct Machine {
     values: Vec<f32>,
     /// Series that each source wrote or holds, in the order of the sources.
     counts: Vec<usize>,
-    refreshers: Vec<Box<dyn Fn(Duration) + Send>>,
+    refreshers: Vec<Refresher>,
+    answers: Answers,
 }
 
 /// How one source fared.
@@ -43,7 +46,8 @@ pub struct Printed {
 impl Machine {
     /// Opens the sources and waits for the first result of the slow ones.
     pub fn open(root: &Root, config: &Config) -> Self {
-        let Sources { list: sources, refreshers, .. } = registry::all(root, config);
+        let Sources { list: sources, refreshers, tasks, answers, .. } = registry::all(root, config);
+        run_apart(tasks);
         let size = config.sampling.max_series;
         Self {
             counts: vec![0; sources.len()],
@@ -52,6 +56,7 @@ impl Machine {
             dictionary: Arc::default(),
             values: vec![f32::NAN; size],
             refreshers,
+            answers,
         }
     }
 
@@ -76,6 +81,11 @@ impl Machine {
             self.dictionary = dictionary;
         }
         outcomes
+    }
+
+    /// Newest answers of the probes.
+    pub fn answers(&self) -> &Answers {
+        &self.answers
     }
 
     /// How many series the source at `index` has.

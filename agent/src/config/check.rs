@@ -2,7 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::{Config, ScrapeConfig};
+use super::{Config, ProbeConfig, ScrapeConfig};
+use crate::context;
+use crate::source::probe::Target;
 use crate::source::registry::NAMES;
 
 /// A key that holds something impossible.
@@ -35,6 +37,7 @@ pub fn check(config: &Config) -> Result<(), Wrong> {
     if config.outbox.max_age.as_millis() < 60_000 {
         return wrong("outbox.max_age", format!("{:?}: at least 1min", config.outbox.max_age.to_string()));
     }
+    asked_for(config)?;
     for (i, scrape) in config.scrape.iter().enumerate() {
         endpoint(scrape, &format!("scrape[{i}]"))?;
         if config.scrape[..i].iter().any(|s| s.job == scrape.job) {
@@ -45,6 +48,70 @@ pub fn check(config: &Config) -> Result<(), Wrong> {
         }
     }
     Ok(())
+}
+
+/// `[context]`, `[statsd]` and `[[probe]]`.
+fn asked_for(config: &Config) -> Result<(), Wrong> {
+    let disable = &config.context.disable;
+    if let Some(i) = disable.iter().position(|name| !context::NAMES.contains(&name.as_str())) {
+        let text = format!("{:?} is no watcher; there are {}", disable[i], context::NAMES.join(", "));
+        return wrong(format!("context.disable[{i}]"), text);
+    }
+    let s = &config.statsd;
+    if let Some(listen) = s.listen.filter(|a| !a.ip().is_loopback()) {
+        let text = format!(
+            "\"{listen}\" is not on loopback; StatsD has no access control, so only programs of this host may send"
+        );
+        return wrong("statsd.listen", text);
+    }
+    if !(1000..=300_000).contains(&s.interval.as_millis()) {
+        return wrong("statsd.interval", format!("{:?}: allowed are 1s to 5min", s.interval.to_string()));
+    }
+    if !(1..=1024).contains(&s.max_names) {
+        return wrong("statsd.max_names", format!("{}: allowed are 1 to 1024", s.max_names));
+    }
+    if config.probe.len() > 64 {
+        return wrong("probe", format!("{} probes: at most 64 on one node", config.probe.len()));
+    }
+    for (i, probe) in config.probe.iter().enumerate() {
+        one_probe(probe, &format!("probe[{i}]"))?;
+        if config.probe[..i].iter().any(|p| p.name == probe.name) {
+            let text = format!("{:?} is there twice; each probe needs its own name", probe.name);
+            return wrong(format!("probe[{i}].name"), text);
+        }
+    }
+    Ok(())
+}
+
+fn one_probe(probe: &ProbeConfig, at: &str) -> Result<(), Wrong> {
+    label(&probe.name, &format!("{at}.name"))?;
+    let target: Target = match probe.target.parse() {
+        Ok(target) => target,
+        Err(text) => return wrong(format!("{at}.target"), text),
+    };
+    if probe.interval.as_millis() < 1000 {
+        return wrong(format!("{at}.interval"), format!("{:?}: at least 1s", probe.interval.to_string()));
+    }
+    if !(10..=probe.interval.as_millis()).contains(&probe.timeout.as_millis()) {
+        let (timeout, interval) = (probe.timeout.to_string(), probe.interval.to_string());
+        return wrong(format!("{at}.timeout"), format!("{timeout:?}: allowed are 10ms to the interval, {interval:?}"));
+    }
+    if !probe.status.is_empty() && !target.how.is_http() {
+        return wrong(format!("{at}.status"), format!("{:?} is not HTTP and has no status", probe.target));
+    }
+    if let Some(i) = probe.status.iter().position(|s| !(100..=599).contains(s)) {
+        return wrong(format!("{at}.status[{i}]"), format!("{}: allowed are 100 to 599", probe.status[i]));
+    }
+    Ok(())
+}
+
+/// A name that becomes an attribute.
+fn label(name: &str, key: &str) -> Result<(), Wrong> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if (1..=64).contains(&name.len()) && name.chars().all(good) {
+        return Ok(());
+    }
+    wrong(key, format!("{name:?}: use 1 to 64 of a-z, A-Z, 0-9, '-', '_' and '.'"))
 }
 
 fn sampling(config: &Config) -> Result<(), Wrong> {
@@ -138,10 +205,7 @@ fn host_port(text: &str) -> Option<(&str, Option<u16>)> {
 }
 
 fn endpoint(scrape: &ScrapeConfig, at: &str) -> Result<(), Wrong> {
-    let label = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if scrape.job.is_empty() || scrape.job.len() > 64 || !scrape.job.chars().all(label) {
-        return wrong(format!("{at}.job"), format!("{:?}: use 1 to 64 of a-z, A-Z, 0-9, '-', '_' and '.'", scrape.job));
-    }
+    label(&scrape.job, &format!("{at}.job"))?;
     if let Err(text) = loopback_url(&scrape.url) {
         return wrong(format!("{at}.url"), text);
     }

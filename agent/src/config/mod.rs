@@ -9,6 +9,7 @@ mod units;
 pub use check::loopback_url;
 pub use units::{AlarmBudget, Duration, Size};
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,12 @@ pub struct Config {
     pub publish: PublishConfig,
     /// What waits on disk.
     pub outbox: OutboxConfig,
+    /// What else is watched.
+    pub context: ContextConfig,
+    /// Numbers that programs push.
+    pub statsd: StatsdConfig,
+    /// Endpoints to ask.
+    pub probe: Vec<ProbeConfig>,
     /// Local Prometheus endpoints to read.
     pub scrape: Vec<ScrapeConfig>,
 }
@@ -227,6 +234,58 @@ fn scrape_series() -> usize {
     50
 }
 
+/// `[context]`
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContextConfig {
+    /// Watchers to leave out, by name.
+    pub disable: Vec<String>,
+}
+
+/// `[statsd]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StatsdConfig {
+    /// Address on loopback to listen on (UDP); absent means not to listen.
+    pub listen: Option<SocketAddr>,
+    /// Time over which lines are summed up.
+    pub interval: Duration,
+    /// Most names, each with its tags; a timer makes three series.
+    pub max_names: usize,
+}
+
+impl Default for StatsdConfig {
+    fn default() -> Self {
+        Self { listen: None, interval: Duration::from_secs(10), max_names: 64 }
+    }
+}
+
+/// `[[probe]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeConfig {
+    /// Name of the probe, an attribute of its series.
+    pub name: String,
+    /// `tcp://HOST:PORT`, `tls://HOST:PORT`, `http://…`, `https://…` or `icmp://HOST`.
+    pub target: String,
+    /// Distance of questions.
+    #[serde(default = "probe_interval")]
+    pub interval: Duration,
+    /// Longest wait for an answer.
+    #[serde(default = "probe_timeout")]
+    pub timeout: Duration,
+    /// HTTP status that is good; empty takes 200 to 399.
+    #[serde(default)]
+    pub status: Vec<u16>,
+}
+
+fn probe_interval() -> Duration {
+    Duration::from_secs(30)
+}
+fn probe_timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -307,7 +366,7 @@ mod tests {
         }
     }
 
-    /// Keys without a default, and those of `[[scrape]]`, are shown commented out; that text must be valid too.
+    /// Keys without a default, and those of `[[probe]]` and `[[scrape]]`, are shown commented out; that text must be valid too.
     #[test]
     fn what_the_shipped_file_comments_out_is_valid() {
         let text = include_str!("../../../packaging/agent.toml");
@@ -319,7 +378,8 @@ mod tests {
             })
             .collect();
         let config = Config::parse(&enabled.replace("mqtt://", "mqtts://")).expect("commented examples are valid");
-        assert_eq!(config.scrape.len(), 1);
+        assert_eq!((config.scrape.len(), config.probe.len()), (1, 1));
+        assert!(config.statsd.listen.is_some());
         assert!(config.node.id.is_some() && config.publish.ca_file.is_some());
     }
 }

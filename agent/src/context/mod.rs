@@ -1,32 +1,62 @@
-//! What else happened on the node: notes that explain an anomaly, kept for a while and attached to events near them.
+//! What else happened on the node: what explains an anomaly, and what rules look at beside samples.
+//!
+//! *Watchers* look where things happen ([`kernel_log`], [`units`], [`journal`], [`packages`]), each a task on the network
+//! thread's runtime. What they saw goes through a [`Reporter`] to the analysis, which keeps it as [`Notes`], sends it as
+//! an event of kind `context` within an allowance, and attaches it to the events near it. What a watcher cannot see here
+//! is on the [`Board`], with the reason. [`boot`] tells how the machine went down before it booted.
 
-use tacit_wire::message::{Context, ContextKind};
+pub mod boot;
+mod child;
+pub mod journal;
+pub mod kernel_log;
+mod notes;
+pub mod packages;
+mod repeats;
+mod reporter;
+pub mod units;
 
-/// Notes kept.
-const KEPT: usize = 64;
-/// A note is near an event that begins within this long of it.
-const NEAR_MS: i64 = 10 * 60_000;
+pub use journal::LogCounts;
+pub use notes::Notes;
+pub use reporter::{Board, Reporter};
+pub use units::{UnitState, Units};
 
-/// Recent notes, oldest first.
-#[derive(Debug, Default)]
-pub struct Notes(Vec<Context>);
+use crate::source::Root;
+use crate::source::task::Task;
 
-impl Notes {
-    /// Keeps a note; the oldest goes when there are too many.
-    pub fn add(&mut self, kind: ContextKind, at_ms: i64, text: impl Into<String>) -> Context {
-        let note = Context { kind, at_ms, text: text.into(), unit: None };
-        if self.0.len() == KEPT {
-            self.0.remove(0);
+/// The names of all watchers, as `context.disable` takes them.
+pub const NAMES: [&str; 4] = [kernel_log::NAME, units::NAME, journal::NAME, packages::NAME];
+
+/// The watchers of the machine below `root`, without those that `disable` names; `units` and `logs` get what they see.
+#[must_use]
+pub fn watchers(root: &Root, disable: &[String], reporter: &Reporter, units: &Units, logs: &LogCounts) -> Vec<Task> {
+    let enabled = |name: &str| disable.iter().all(|d| d != name);
+    let task = |name: &str| -> Task {
+        let (root, reporter) = (root.clone(), reporter.clone());
+        match name {
+            kernel_log::NAME => Box::pin(kernel_log::watch(root, reporter)),
+            units::NAME => Box::pin(units::watch(root, reporter, units.clone())),
+            journal::NAME => Box::pin(journal::watch(root, reporter, logs.clone())),
+            _ => Box::pin(packages::watch(root, reporter)),
         }
-        self.0.push(note.clone());
-        note
-    }
+    };
+    NAMES.iter().filter(|name| enabled(name)).map(|name| task(name)).collect()
+}
 
-    /// The notes near a moment.
-    #[must_use]
-    pub fn near(&self, at_ms: i64) -> Vec<Context> {
-        self.0.iter().filter(|n| (n.at_ms - at_ms).abs() <= NEAR_MS).cloned().collect()
-    }
+/// What each watcher would see on the machine below `root`, or why it would not; for `doctor`.
+#[must_use]
+pub fn examine(root: &Root, disable: &[String]) -> Vec<(&'static str, Result<String, String>)> {
+    let look = |name: &'static str| {
+        if disable.iter().any(|d| d == name) {
+            return Err("context.disable names it".to_owned());
+        }
+        match name {
+            kernel_log::NAME => kernel_log::open(root).map(|_| "/dev/kmsg can be read".to_owned()),
+            units::NAME => units::present(root).map(|()| "systemd runs this machine".to_owned()),
+            journal::NAME => journal::present(root).map(|()| "the journal can be read".to_owned()),
+            _ => packages::Packages::new(root).map(|p| p.describe()),
+        }
+    };
+    NAMES.iter().map(|name| (*name, look(name))).collect()
 }
 
 #[cfg(test)]
@@ -34,13 +64,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_near_is_told() {
-        let mut notes = Notes::default();
-        for minute in 0..100 {
-            notes.add(ContextKind::Change, minute * 60_000, format!("change {minute}"));
+    fn a_bare_machine_explains_what_it_cannot_see() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Root::new(folder.path());
+        let seen = examine(&root, &["journal".to_owned()]);
+        assert!(seen.iter().all(|(_, state)| state.is_err()), "{seen:?}");
+        assert_eq!(seen[2], ("journal", Err("context.disable names it".into())));
+        let board = Board::default();
+        let (reporter, _notes) = Reporter::new(board.clone());
+        let tasks = watchers(&root, &["journal".to_owned()], &reporter, &Units::default(), &LogCounts::default());
+        assert_eq!(tasks.len(), NAMES.len() - 1);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(all(tasks));
+        let absent: Vec<String> = board.absent().into_iter().map(|a| a.source).collect();
+        assert_eq!(absent, ["kernel-log", "units", "packages"]);
+    }
+
+    /// Where there is nothing to see a watcher ends.
+    async fn all(tasks: Vec<Task>) {
+        for task in tasks {
+            task.await;
         }
-        let near = notes.near(99 * 60_000);
-        assert_eq!((near.len(), near[0].text.as_str()), (11, "change 89"));
-        assert!(notes.near(0).is_empty(), "old notes were forgotten");
     }
 }

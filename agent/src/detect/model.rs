@@ -5,7 +5,7 @@
 
 use tacit_models::{Detector, DetectorConfig, Step, Transition};
 use tacit_wire::message::{Direction, Event, EventKind, Evidence, Phase, ProcessNote, Stage};
-use tacit_wire::{Digest, EventId, Num, SeriesDef};
+use tacit_wire::{Digest, EventId, Num, SeriesDef, semconv};
 
 use super::event::{Sender, direction, new_id};
 use super::floors::floor;
@@ -98,12 +98,12 @@ impl ModelJudge {
             self.detector.grow((slots + slots / 4).next_multiple_of(GROWTH).min(self.most_series));
         }
         let moved = |slot: usize, key: u64, other: &Dictionary| other.get(slot).is_none_or(|e| e.key != key);
-        for entry in &before.entries {
+        for entry in before.entries.iter().filter(|e| is_judged(&e.def)) {
             if moved(entry.slot.index(), entry.key, now) {
                 self.detector.unbind(entry.slot.index());
             }
         }
-        for entry in &now.entries {
+        for entry in now.entries.iter().filter(|e| is_judged(&e.def)) {
             if moved(entry.slot.index(), entry.key, before) {
                 self.detector.bind(entry.slot.index(), entry.key);
                 self.detector.set_floor(entry.slot.index(), floor(&entry.def));
@@ -288,6 +288,11 @@ impl ModelJudge {
     pub fn save(&self) -> Vec<u8> {
         self.detector.save()
     }
+}
+
+/// A status is a name, not a quantity, and the days of a certificate only fall: rules look at them, a model learns nothing.
+fn is_judged(def: &SeriesDef) -> bool {
+    ![semconv::PROBE_HTTP_STATUS.name, semconv::PROBE_CERTIFICATE.name].contains(&def.name.as_str())
 }
 
 /// A band may reach below zero by arithmetic; what is counted or shared cannot.

@@ -1,16 +1,35 @@
 //! All rules, and the events they opened.
 
-use tacit_wire::message::{Event, EventKind, FaultKind, Phase};
+use tacit_wire::message::{Context, ContextKind, Event, EventKind, FaultKind, Phase};
 use tacit_wire::{EventId, Num, semconv};
 
 use super::event::{Sender, new_id};
-use super::rules::{ClockJump, DiskFull, Finding, OomKill, ReadOnly};
+use super::rules::{
+    CertificateExpiring, ClockJump, CrashLoop, DiskFull, Finding, OomKill, ProbeFailed, ReadOnly, UnitFailed,
+};
 use crate::clock::Tick;
+use crate::context::Units;
 use crate::source::Dictionary;
 use crate::source::filesystem::FileSystems;
+use crate::source::probe::Answers;
 
-/// An open event is renewed at most so often.
+/// An open event is renewed at most so often …
 const UPDATE_MS: u64 = 5 * 60_000;
+/// … and one that may be open for weeks and says the same every time so often, unless it becomes more severe.
+const SLOW_UPDATE_MS: u64 = 6 * 3_600_000;
+/// Distance of looks at what time alone changes: a loop that is over, a certificate that expires.
+const LOOK_MS: u64 = 10_000;
+
+/// What rules look at beside the samples.
+#[derive(Debug, Clone, Default)]
+pub struct Watched {
+    /// Newest state of the file systems.
+    pub file_systems: FileSystems,
+    /// Newest state of systemd's units.
+    pub units: Units,
+    /// Newest answers of the probes.
+    pub answers: Answers,
+}
 
 /// The rules and their open events.
 #[derive(Debug)]
@@ -19,8 +38,14 @@ pub struct RuleBook {
     read_only: ReadOnly,
     oom_kill: OomKill,
     clock_jump: ClockJump,
-    file_systems: FileSystems,
+    unit_failed: UnitFailed,
+    crash_loop: CrashLoop,
+    certificate: CertificateExpiring,
+    probe_failed: ProbeFailed,
+    watched: Watched,
     round: u64,
+    /// Numbers of the units' states and of the answers that were looked at, and when that was.
+    looked: (u64, u64, u64),
     oom_slot: Option<usize>,
     last: Option<Tick>,
     open: Vec<Open>,
@@ -33,19 +58,25 @@ struct Open {
     id: EventId,
     onset: Tick,
     told_mono_ms: u64,
+    severity: f32,
 }
 
 impl RuleBook {
-    /// Rules over `file_systems` and the samples.
+    /// Rules over what is watched and the samples.
     #[must_use]
-    pub fn new(disk_full_within_s: f64, file_systems: FileSystems) -> Self {
+    pub fn new(disk_full_within_s: f64, watched: Watched) -> Self {
         Self {
             disk_full: DiskFull::new(disk_full_within_s),
             read_only: ReadOnly::default(),
             oom_kill: OomKill::default(),
             clock_jump: ClockJump::default(),
-            file_systems,
+            unit_failed: UnitFailed::default(),
+            crash_loop: CrashLoop::default(),
+            certificate: CertificateExpiring::default(),
+            probe_failed: ProbeFailed::default(),
+            watched,
             round: 0,
+            looked: (0, 0, 0),
             oom_slot: None,
             last: None,
             open: Vec::new(),
@@ -71,7 +102,8 @@ impl RuleBook {
         let mut findings: Vec<Finding> = Vec::new();
         findings.extend(self.oom_kill.look(kills, seconds, at.mono_ms));
         findings.extend(self.clock_jump.look(at));
-        let newest = self.file_systems.newest();
+        self.look_around(at, &mut findings);
+        let newest = self.watched.file_systems.newest();
         let fresh = newest.round != self.round && newest.error.is_none();
         if fresh {
             self.round = newest.round;
@@ -85,21 +117,39 @@ impl RuleBook {
         events
     }
 
+    /// Units and endpoints: when something about them is new, and every now and then.
+    fn look_around(&mut self, at: Tick, findings: &mut Vec<Finding>) {
+        let (round, units) = self.watched.units.newest();
+        let answers = self.watched.answers.count();
+        let (last_round, last_answers, last_ms) = self.looked;
+        if (round, answers) == (last_round, last_answers) && at.mono_ms.saturating_sub(last_ms) < LOOK_MS {
+            return;
+        }
+        self.looked = (round, answers, at.mono_ms);
+        findings.extend(self.unit_failed.look(&units));
+        findings.extend(self.crash_loop.look(&units, at.mono_ms));
+        if answers > 0 {
+            findings.extend(self.certificate.look(&self.watched.answers.certificates(), at.wall_ms));
+            findings.extend(self.probe_failed.look(&self.watched.answers.probed()));
+        }
+    }
+
     /// The event that a finding leads to, if any.
     fn follow(&mut self, finding: &Finding, at: Tick, sender: &Sender) -> Option<Event> {
         let index = self.open.iter().position(|o| o.rule == finding.rule && o.subject == finding.subject);
         let (phase, id, onset) = match (index, finding.broken) {
             (None, false) => return None,
             (None, true) => {
-                let id = new_id();
+                let (id, onset) = (new_id(), finding.onset.unwrap_or(at));
                 self.open.push(Open {
                     rule: finding.rule,
                     subject: finding.subject.clone(),
                     id,
-                    onset: at,
+                    onset,
                     told_mono_ms: at.mono_ms,
+                    severity: finding.severity,
                 });
-                (Phase::Open, id, at)
+                (Phase::Open, id, onset)
             }
             (Some(index), false) => {
                 let open = self.open.swap_remove(index);
@@ -107,10 +157,12 @@ impl RuleBook {
             }
             (Some(index), true) => {
                 let open = &mut self.open[index];
-                if at.mono_ms.saturating_sub(open.told_mono_ms) < UPDATE_MS {
+                let worse = finding.severity > open.severity;
+                if !worse && at.mono_ms.saturating_sub(open.told_mono_ms) < renewal_ms(finding.rule) {
                     return None;
                 }
                 open.told_mono_ms = at.mono_ms;
+                open.severity = finding.severity;
                 (Phase::Update, open.id, open.onset)
             }
         };
@@ -120,6 +172,7 @@ impl RuleBook {
         event.text.clone_from(&finding.text);
         (event.fault, event.confidence) = (fault(finding.rule), Some(Num(1.0)));
         event.evidence.clone_from(&finding.evidence);
+        event.context = note_of(finding, onset).into_iter().collect();
         Some(event)
     }
 
@@ -149,6 +202,69 @@ fn fault(rule: &str) -> Option<FaultKind> {
         "oom-kill" => Some(FaultKind::Memory),
         "read-only" => Some(FaultKind::DiskIo),
         "clock-jump" => Some(FaultKind::Clock),
+        "unit-failed" | "crash-loop" | "certificate-expiring" | "probe-failed" => Some(FaultKind::Service),
         _ => None,
+    }
+}
+
+fn renewal_ms(rule: &str) -> u64 {
+    if matches!(rule, "certificate-expiring" | "unit-failed") { SLOW_UPDATE_MS } else { UPDATE_MS }
+}
+
+/// What is said of a unit names it, so that it can be joined with what else is known of it.
+fn note_of(finding: &Finding, onset: Tick) -> Option<Context> {
+    let unit = finding.unit.clone().filter(|_| finding.broken)?;
+    let kind = if finding.rule == "unit-failed" { ContextKind::UnitFailed } else { ContextKind::UnitRestarted };
+    Some(Context { kind, at_ms: onset.wall_ms, text: finding.text.clone(), unit: Some(unit) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::UnitState;
+    use tacit_wire::BootId;
+
+    fn tick(seconds: u64) -> Tick {
+        Tick { mono_ms: seconds * 1000, wall_ms: 1_700_000_000_000 + seconds as i64 * 1000 }
+    }
+
+    #[test]
+    fn a_failed_unit_is_one_event_from_when_it_failed_until_it_runs() {
+        let watched = Watched::default();
+        let mut book = RuleBook::new(3600.0, watched.clone());
+        let sender = Sender { node: "n1".parse().expect("a name"), boot: BootId([1; 16]) };
+        let mut look = |seconds: u64| book.look(tick(seconds), &[], &sender);
+        let unit = |failed| UnitState {
+            name: "shop.service".into(),
+            failed,
+            why: "it did not answer its watchdog in time".into(),
+            restarts: 0,
+            changed: tick(90),
+        };
+        assert!(look(99).is_empty());
+        watched.units.publish(vec![unit(true)]);
+        let events = look(100);
+        assert_eq!(events.len(), 1);
+        let open = &events[0];
+        assert_eq!((open.phase, open.rule.as_deref()), (Phase::Open, Some("unit-failed")));
+        assert_eq!((open.onset_ms, open.head.wall_ms), (tick(90).wall_ms, tick(100).wall_ms));
+        assert_eq!(open.context[0].unit.as_deref(), Some("shop.service"));
+        assert!((101..5000).all(|s| look(s).is_empty()), "it says the same and is not told again");
+        watched.units.publish(vec![unit(false)]);
+        let events = look(5000);
+        assert_eq!((events.len(), events[0].phase, events[0].event), (1, Phase::Close, open.event));
+    }
+
+    #[test]
+    fn a_loop_that_ends_by_time_alone_is_closed() {
+        let watched = Watched::default();
+        let mut book = RuleBook::new(3600.0, watched.clone());
+        let sender = Sender { node: "n1".parse().expect("a name"), boot: BootId([1; 16]) };
+        watched.units.publish(vec![UnitState { name: "a.service".into(), restarts: 5, ..UnitState::default() }]);
+        let phases: Vec<(u64, Phase)> = (100..1000)
+            .flat_map(|s| book.look(tick(s), &[], &sender).into_iter().map(move |e| (s, e.phase)))
+            .filter(|(_, phase)| *phase != Phase::Update)
+            .collect();
+        assert_eq!(phases, [(100, Phase::Open), (710, Phase::Close)]);
     }
 }

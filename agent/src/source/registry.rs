@@ -1,16 +1,18 @@
 //! All sources, in the order of importance: when the table of series is full, the last families go without.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::filesystem::{FileSystem, FileSystems, Statvfs};
+use super::probe::Answers;
 use super::processes::ProcessScan;
 use super::services::{self, Services};
+use super::task::{Refresher, Task};
 use super::{Root, Source};
 use crate::config::Config;
+use crate::context::LogCounts;
 
 /// The names of all sources, as `sampling.disable` takes them.
-pub const NAMES: [&str; 15] = [
+pub const NAMES: [&str; 18] = [
     "cpu",
     "load",
     "memory",
@@ -25,6 +27,9 @@ pub const NAMES: [&str; 15] = [
     "processes",
     "hardware",
     "cgroup",
+    "probe",
+    "log",
+    "statsd",
     "scrape",
 ];
 
@@ -37,7 +42,13 @@ pub struct Sources {
     /// The process scan of a live machine: an opening event asks it for one more. `None` when it is left out.
     pub processes: Option<ProcessScan>,
     /// For programs that print once: each call has one slow thread read now, and waits at most so long for it.
-    pub refreshers: Vec<Box<dyn Fn(Duration) + Send>>,
+    pub refreshers: Vec<Refresher>,
+    /// What waits on sockets for some of them: to be run on the network thread's runtime, or [apart](super::task::run_apart).
+    pub tasks: Vec<Task>,
+    /// Newest answers of the probes, for rules.
+    pub answers: Answers,
+    /// Where the journal's lines are counted.
+    pub logs: LogCounts,
 }
 
 /// Makes the sources of the machine below `root`, without those that `config` leaves out.
@@ -47,7 +58,7 @@ pub fn all(root: &Root, config: &Config) -> Sources {
     let file_system = FileSystem::new(root, &sampling.ignore_mounts, Arc::new(Statvfs));
     let file_systems = file_system.shared();
     let enabled = sampling.disable.iter().all(|name| name != file_system.name());
-    let refresh_file_systems = enabled.then(|| -> Box<dyn Fn(Duration) + Send> { Box::new(file_system.refresher()) });
+    let refresh_file_systems = enabled.then(|| -> Refresher { Box::new(file_system.refresher()) });
     let mut list: Vec<Box<dyn Source>> = vec![
         Box::new(super::cpu::Cpu::new(root)),
         Box::new(super::load::Load::new(root)),
@@ -62,10 +73,10 @@ pub fn all(root: &Root, config: &Config) -> Sources {
         Box::new(super::files::Files::new(root)),
     ];
     list.retain(|source| !sampling.disable.iter().any(|name| name == source.name()));
-    let Services { sources, processes, mut refreshers } = services::all(root, config);
+    let Services { sources, processes, mut refreshers, tasks, answers, logs } = services::all(root, config);
     list.extend(sources);
     refreshers.extend(refresh_file_systems);
-    Sources { list, file_systems, processes, refreshers }
+    Sources { list, file_systems, processes, refreshers, tasks, answers, logs }
 }
 
 #[cfg(test)]
@@ -74,7 +85,8 @@ mod tests {
 
     #[test]
     fn the_list_of_names_is_complete() {
-        let text = "[[scrape]]\njob = \"x\"\nurl = \"http://127.0.0.1:1/\"\n";
+        let text = "[statsd]\nlisten = \"127.0.0.1:0\"\n[[probe]]\nname = \"y\"\ntarget = \"icmp://127.0.0.1\"\n\
+            [[scrape]]\njob = \"x\"\nurl = \"http://127.0.0.1:1/\"\n";
         let config = Config::parse(text).expect("a good one");
         let folder = tempfile::tempdir().expect("a folder");
         let sources = all(&Root::new(folder.path()), &config);

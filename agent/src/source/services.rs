@@ -1,13 +1,16 @@
-//! The sources of processes, sensors, units and endpoints: those with a thread of their own.
-
-use std::time::Duration;
+//! The sources of processes, sensors, units and endpoints: those with a thread or a task of their own.
 
 use super::cgroup::Cgroups;
 use super::hardware::Hardware;
+use super::logs::Logs;
+use super::probe::{self, Answers};
 use super::processes::{ProcessScan, Processes};
 use super::scrape::Scrape;
+use super::statsd;
+use super::task::{Refresher, Task};
 use super::{Root, Source};
 use crate::config::Config;
+use crate::context::{LogCounts, journal};
 
 /// The sources, and the handles to their threads.
 pub struct Services {
@@ -16,7 +19,13 @@ pub struct Services {
     /// The process scan of a live machine: an opening event asks it for one more.
     pub processes: Option<ProcessScan>,
     /// Each call has one slow thread read now, and waits at most so long for it.
-    pub refreshers: Vec<Box<dyn Fn(Duration) + Send>>,
+    pub refreshers: Vec<Refresher>,
+    /// What waits on sockets.
+    pub tasks: Vec<Task>,
+    /// Newest answers of the probes.
+    pub answers: Answers,
+    /// Where the journal's lines are counted.
+    pub logs: LogCounts,
 }
 
 /// Starts them below `root`, without those that `sampling.disable` names. One that gets no thread from the system is
@@ -26,8 +35,15 @@ pub fn all(root: &Root, config: &Config) -> Services {
     let sampling = &config.sampling;
     let interval = sampling.process_interval.std();
     let enabled = |name: &str| sampling.disable.iter().all(|d| d != name);
-    let mut services = Services { sources: Vec::new(), processes: None, refreshers: Vec::new() };
-    let Services { sources, processes, refreshers } = &mut services;
+    let mut services = Services {
+        sources: Vec::new(),
+        processes: None,
+        refreshers: Vec::new(),
+        tasks: Vec::new(),
+        answers: Answers::default(),
+        logs: LogCounts::default(),
+    };
+    let Services { sources, processes, refreshers, .. } = &mut services;
     if enabled("processes") {
         if !root.is_live() {
             sources.push(Box::new(Processes::of_tree(root)));
@@ -43,6 +59,8 @@ pub fn all(root: &Root, config: &Config) -> Services {
     if enabled("cgroup") {
         sources.extend(started("cgroup", Cgroups::new(root, sampling.max_series)).map(boxed));
     }
+    asked_for(&mut services, config, &enabled);
+    let Services { sources, refreshers, .. } = &mut services;
     // Not having asked for any endpoint is not an absence worth telling.
     if enabled("scrape")
         && !config.scrape.is_empty()
@@ -52,6 +70,26 @@ pub fn all(root: &Root, config: &Config) -> Services {
         sources.push(Box::new(scrape));
     }
     services
+}
+
+/// What comes from beyond the kernel, each by a task: probes, the journal's counts, StatsD.
+fn asked_for(services: &mut Services, config: &Config, enabled: &impl Fn(&str) -> bool) {
+    if enabled("probe") && !config.probe.is_empty() {
+        let probe::Started { source, tasks, refreshers, answers } = probe::start(&config.probe);
+        services.sources.push(Box::new(source));
+        services.tasks.extend(tasks);
+        services.refreshers.extend(refreshers);
+        services.answers = answers;
+    }
+    if enabled("log") && !config.context.disable.iter().any(|name| name == journal::NAME) {
+        services.sources.push(Box::new(Logs::new(services.logs.clone())));
+    }
+    if enabled("statsd")
+        && let Some((source, task)) = statsd::start(&config.statsd)
+    {
+        services.sources.push(Box::new(source));
+        services.tasks.push(task);
+    }
 }
 
 fn boxed(source: impl Source + 'static) -> Box<dyn Source> {

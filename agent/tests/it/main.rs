@@ -2,8 +2,10 @@
 
 mod cli;
 mod config;
+mod context;
 mod kernel;
 mod outbox;
+mod probe;
 mod publish;
 mod tree;
 mod units;

@@ -86,7 +86,7 @@ open_enum! {
         OomKill = 1 "oom-kill",
         /// A unit failed.
         UnitFailed = 2 "unit-failed",
-        /// A unit was restarted.
+        /// A unit was started, stopped or restarted.
         UnitRestarted = 3 "unit-restarted",
         /// A package or file changed.
         Change = 4 "change",

@@ -31,7 +31,7 @@ impl ClockJump {
         }
         let direction = if total < 0 { "back" } else { "ahead" };
         let text = format!("the clock jumped {direction} by {:.1} s", total.abs() as f64 / 1000.0);
-        Some(Finding { rule: "clock-jump", subject: String::new(), broken, severity: 0.6, text, evidence: Vec::new() })
+        Some(Finding { rule: "clock-jump", subject: String::new(), broken, severity: 0.6, text, ..Finding::default() })
     }
 }
 

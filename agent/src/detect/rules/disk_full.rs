@@ -125,7 +125,15 @@ fn finding(point: &str, broken: bool, full: bool, share: f32, free: u64, soon: O
         high: Num(FULL),
         direction: Direction::High,
     };
-    Finding { rule: "disk-full", subject: point.to_owned(), broken, severity, text, evidence: vec![evidence] }
+    Finding {
+        rule: "disk-full",
+        subject: point.to_owned(),
+        broken,
+        severity,
+        text,
+        evidence: vec![evidence],
+        ..Finding::default()
+    }
 }
 
 #[cfg(test)]

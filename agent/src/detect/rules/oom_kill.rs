@@ -29,7 +29,7 @@ impl OomKill {
             1 => "the kernel killed a process for want of memory".to_owned(),
             n => format!("the kernel killed {n} processes for want of memory"),
         };
-        Some(Finding { rule: "oom-kill", subject: String::new(), broken, severity: 0.9, text, evidence: Vec::new() })
+        Some(Finding { rule: "oom-kill", subject: String::new(), broken, severity: 0.9, text, ..Finding::default() })
     }
 }
 

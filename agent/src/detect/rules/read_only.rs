@@ -25,7 +25,7 @@ impl ReadOnly {
             } else {
                 format!("{point} is writable")
             };
-            Finding { rule: "read-only", subject: point.clone(), broken, severity: 0.9, text, evidence: Vec::new() }
+            Finding { rule: "read-only", subject: point.clone(), broken, severity: 0.9, text, ..Finding::default() }
         };
         self.writable.iter().map(finding).collect()
     }
