@@ -12,7 +12,7 @@ from sklearn.ensemble import IsolationForest
 from telemetry import HERE, SERIES, manifest, report, telemetry
 
 data = telemetry(4000, seed=2)
-model = IsolationForest(n_estimators=25, max_samples=48, random_state=1).fit(data)
+model = IsolationForest(n_estimators=14, max_samples=32, random_state=1).fit(data)
 # Operator set 3 of ai.onnx.ml: the later one has trees in another form.
 onx = to_onnx(model, np.zeros((1, len(SERIES)), np.float32), target_opset={"": 17, "ai.onnx.ml": 3})
 (HERE / "isolation-forest.onnx").write_bytes(onx.SerializeToString())
