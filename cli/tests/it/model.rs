@@ -28,7 +28,7 @@ fn works(arguments: &[&str]) -> String {
 }
 
 fn works_json(arguments: &[&str]) -> Value {
-    serde_json::from_str(&works(&[arguments, &["--json"]].concat())).unwrap()
+    serde_json::from_str(&works(&[arguments, &["--json"][..]].concat())).unwrap()
 }
 
 fn fails(arguments: &[&str]) -> String {
@@ -75,7 +75,8 @@ fn every_example_is_imported_tested_packed_and_inspected() {
     }
     let forest = works(&["inspect", path(&folder.path().join("isolation-forest"))]);
     assert!(forest.contains("TreeEnsembleRegressor) and 13 more written as core operators"), "{forest}");
-    assert!(!forest.contains("ai.onnx.ml:TreeEnsembleRegressor 2"), "no such operator is left: {forest}");
+    let operators = forest.lines().find(|l| l.starts_with("operators:")).unwrap();
+    assert!(!operators.contains("ai.onnx.ml"), "no such operator is left: {forest}");
 }
 
 /// Writes a model of one row of three columns and its manifest; answers the arguments of an import.
@@ -157,8 +158,9 @@ fn a_model_that_takes_too_much_is_stopped_in_the_child() {
         let sum = sum(g);
         g.node("Add", &[&sum, &all], vec![])
     });
-    assert!(memory.contains("stopped: the trial, while its shapes were analysed"), "{memory}");
-    assert!(memory.contains("MiB of address space"), "{memory}");
+    // The allocator's refusal aborts the child or makes the runtime panic in it; either way only the child.
+    let aborted = memory.contains("stopped: the trial, while its shapes were analysed: more than");
+    assert!(aborted || memory.contains("load: the runtime: it panicked"), "{memory}");
     // A thousand products of constants: the runtime computes them while it loads.
     let time = why(3, GENEROUS, "1", |g| {
         let square = g.constant(&[512, 512], &[1.0 / 512.0; 512 * 512]);

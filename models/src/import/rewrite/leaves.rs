@@ -15,6 +15,9 @@ use crate::import::ensemble::{Ensemble, Post, TreeNode};
 use crate::import::lint;
 use crate::import::tensor::scalar;
 
+/// Most values of all tables together: a stranger's file may put thousands of operators behind a huge tree.
+const MAX_VALUES: usize = 4_000_000;
+
 /// What kind of number a table holds; all are kept as f64, which holds each of them (integers up to 2^53).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -39,6 +42,7 @@ pub(super) fn fold(editor: &mut Editor) -> usize {
     };
     let mut tables: HashMap<String, Table> = HashMap::new();
     let mut folded: BTreeSet<usize> = BTreeSet::new();
+    let mut values = 0;
     for i in order {
         let node = &editor.graph.node[i];
         let [output] = node.output.as_slice() else {
@@ -50,6 +54,11 @@ pub(super) fn fold(editor: &mut Editor) -> usize {
             apply(editor, node, &tables)
         };
         if let Some(table) = table {
+            values += table.values.len();
+            if values > MAX_VALUES {
+                // Left as it is; what cannot be written otherwise is then refused by name.
+                return 0;
+            }
             if !super::trees::is_ensemble(node) {
                 folded.insert(i);
             }

@@ -134,6 +134,8 @@ fn operators(editor: &mut Editor, manifest: &Manifest, done: &mut Vec<String>) -
     }
     let folded = leaves::fold(editor);
     if folded > 0 {
+        // The trees that only said which leaf it was.
+        prune(&mut editor.graph);
         done.push(format!("{folded} nodes behind single trees computed into their leaves"));
     }
     let trees = editor.take(trees::is_ensemble);

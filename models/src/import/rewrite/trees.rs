@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::editor::{Editor, attribute, int};
+use crate::import::bounds::MAX_CONSTANTS;
 use crate::import::ensemble::{Binary, Ensemble, Post, TreeNode};
 use crate::import::finding::{Code, Finding};
 use crate::import::lint::place;
@@ -45,8 +46,13 @@ pub(super) fn rewrite(
 ) -> Result<(), Vec<Finding>> {
     let mut groups: BTreeMap<(String, usize), Vec<Work>> = BTreeMap::new();
     let mut findings = Vec::new();
+    let mut elements = 0_u64;
     for node in nodes {
         match work(&editor.graph, node, &width) {
+            Ok((_, work)) if added(&mut elements, &work.ensemble) > MAX_CONSTANTS => {
+                let (found, allowed) = (format!("more than {elements} constant elements"), format!("at most {MAX_CONSTANTS}"));
+                return Err(vec![Finding::new(Code::TooManyConstants, place(node), found, allowed)]);
+            }
             Ok((input, work)) => groups.entry((input, work.ensemble.targets)).or_default().push(work),
             Err(found) => findings.push(Finding::new(
                 Code::Tree,
@@ -63,6 +69,12 @@ pub(super) fn rewrite(
         emit(editor, input, *targets, works);
     }
     Ok(())
+}
+
+/// Elements that an ensemble becomes, added to those of the others.
+fn added(elements: &mut u64, ensemble: &Ensemble) -> u64 {
+    *elements += (ensemble.nodes.len() * (5 + ensemble.targets)) as u64;
+    *elements
 }
 
 fn work(graph: &GraphProto, node: &NodeProto, width: &impl Fn(&str) -> Option<usize>) -> Result<(String, Work), String> {

@@ -73,7 +73,11 @@ fn trial(request: &Request) -> Result<Measured, Finding> {
     say(&Said::Begins(Step::Analyse));
     // The runtime can panic on a hostile model; here that is one more reason to refuse it.
     let counted = catch_unwind(AssertUnwindSafe(|| work::count(&request.model, input)));
-    let panicked = |_| Finding::new(Code::Load, "the runtime", "it panicked", "a graph that can be analysed");
+    let panicked = |panic: Box<dyn std::any::Any + Send>| {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let found = format!("it panicked: {}", text.unwrap_or("no message"));
+        Finding::new(Code::Load, "the runtime", found, "a graph that can be analysed within the memory")
+    };
     let work = counted.map_err(panicked)??;
     if work > request.max_work {
         let (found, allowed) = (format!("{work} multiplications a run"), format!("at most {}", request.max_work));

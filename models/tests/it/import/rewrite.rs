@@ -60,7 +60,9 @@ impl Lists {
         *next += 1;
         self.tree.push(number);
         self.id.push(id);
-        [&mut self.feature, &mut self.yes, &mut self.no, &mut self.missing].map(|l| l.push(0));
+        for list in [&mut self.feature, &mut self.yes, &mut self.no, &mut self.missing] {
+            list.push(0);
+        }
         self.value.push(0.0);
         self.mode.push("LEAF");
         match tree {
@@ -106,7 +108,9 @@ impl Lists {
 
 fn lists(trees: &[Tree]) -> Lists {
     let mut lists = Lists::default();
-    trees.iter().enumerate().for_each(|(i, t)| drop(lists.add(i as i64, &mut 0, t)));
+    for (i, tree) in trees.iter().enumerate() {
+        lists.add(i as i64, &mut 0, tree);
+    }
     lists
 }
 
@@ -261,7 +265,7 @@ fn what_is_no_tree_is_refused() {
     check(&|l| l.no[0] = -1, "child -1, which does not exist");
     check(&|l| l.no[0] = 1, "two parents");
     check(&|l| l.id[2] = 1, "same id");
-    check(&|l| drop(l.value.pop()), "`nodes_values` has 2 entries for 3");
+    check(&|l| l.value.truncate(2), "`nodes_values` has 2 entries for 3");
     check(&|l| l.feature[0] = 5, "feature 5 of an input with 5 columns");
     check(&|l| l.feature[0] = -1, "feature -1");
     check(&|l| l.mode[0] = "BRANCH_EQ", "comparison `BRANCH_EQ`");
