@@ -86,7 +86,11 @@ fn said(imported: &Imported, out: &Path) -> String {
     text += &format!(
         "  golden: {} inputs run{}\n",
         imported.golden,
-        if imported.given > 0 { format!(", {} of them agree with your framework", imported.given) } else { String::new() }
+        if imported.given > 0 {
+            format!(", {} of them agree with your framework", imported.given)
+        } else {
+            String::new()
+        }
     );
     text + &figures(&imported.measured, imported.bytes) + &format!("  sha256 {}\n", imported.digest)
 }
@@ -122,8 +126,10 @@ fn look(path: &Path, json: bool) -> Result<()> {
 }
 
 fn package_json(package: &Package, graph: &Inspection) -> serde_json::Value {
-    let parts: Vec<_> =
-        package.parts().map(|(name, bytes, digest)| json!({ "name": name, "bytes": bytes, "sha256": digest })).collect();
+    let parts: Vec<_> = package
+        .parts()
+        .map(|(name, bytes, digest)| json!({ "name": name, "bytes": bytes, "sha256": digest }))
+        .collect();
     json!({
         "manifest": package.manifest,
         "digest": package.digest(),
@@ -176,7 +182,8 @@ fn test(path: &Path, how: &Trial) -> Result<()> {
         print_json(&tested)?;
     } else {
         let bytes = package.model().len();
-        let head = format!("{} {}: {} golden inputs run\n", package.manifest.name, package.manifest.version, tested.golden);
+        let head =
+            format!("{} {}: {} golden inputs run\n", package.manifest.name, package.manifest.version, tested.golden);
         print(&(head + &figures(&tested.measured, bytes) + &findings_text(&tested.findings)))?;
     }
     if !tested.findings.is_empty() {

@@ -32,20 +32,138 @@ const MAX_DEPTH: usize = 24;
 /// Operators of the default domain that are allowed, in order. Not here: control flow, random numbers, anything whose
 /// output shape depends on values, strings, sequences, and what the runtime does not know.
 pub const OPERATORS: &[&str] = &[
-    "Abs", "Acos", "Acosh", "Add", "And", "ArgMax", "ArgMin", "Asin", "Asinh", "Atan", "Atanh", "AveragePool",
-    "BatchNormalization", "Cast", "CastLike", "Ceil", "Celu", "Clip", "Concat", "Constant", "ConstantOfShape", "Conv",
-    "ConvInteger", "ConvTranspose", "Cos", "Cosh", "CumSum", "DepthToSpace", "DequantizeLinear", "Div", "Dropout",
-    "DynamicQuantizeLinear", "Einsum", "Elu", "Equal", "Erf", "Exp", "Expand", "EyeLike", "Flatten", "Floor", "GRU",
-    "Gather", "GatherElements", "GatherND", "Gelu", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Greater",
-    "GreaterOrEqual", "HardSigmoid", "HardSwish", "Hardmax", "Identity", "InstanceNormalization", "IsInf", "IsNaN",
-    "LRN", "LSTM", "LayerNormalization", "LeakyRelu", "Less", "LessOrEqual", "Log", "LogSoftmax", "LpNormalization",
-    "MatMul", "MatMulInteger", "Max", "MaxPool", "Mean", "MeanVarianceNormalization", "Min", "Mish", "Mod", "Mul", "Neg",
-    "Not", "OneHot", "Or", "PRelu", "Pad", "Pow", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "RNN", "Range",
-    "Reciprocal", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "ReduceSumSquare", "Relu", "Reshape", "Round", "ScatterElements", "ScatterND", "Selu", "Shape",
-    "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Size", "Slice", "Softmax", "Softplus", "Softsign", "SpaceToDepth",
-    "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "ThresholdedRelu", "Tile", "TopK", "Transpose", "Trilu",
-    "Unsqueeze", "Where", "Xor",
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Add",
+    "And",
+    "ArgMax",
+    "ArgMin",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "AveragePool",
+    "BatchNormalization",
+    "Cast",
+    "CastLike",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Conv",
+    "ConvInteger",
+    "ConvTranspose",
+    "Cos",
+    "Cosh",
+    "CumSum",
+    "DepthToSpace",
+    "DequantizeLinear",
+    "Div",
+    "Dropout",
+    "DynamicQuantizeLinear",
+    "Einsum",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "Expand",
+    "EyeLike",
+    "Flatten",
+    "Floor",
+    "GRU",
+    "Gather",
+    "GatherElements",
+    "GatherND",
+    "Gelu",
+    "Gemm",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "HardSwish",
+    "Hardmax",
+    "Identity",
+    "InstanceNormalization",
+    "IsInf",
+    "IsNaN",
+    "LRN",
+    "LSTM",
+    "LayerNormalization",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "LogSoftmax",
+    "LpNormalization",
+    "MatMul",
+    "MatMulInteger",
+    "Max",
+    "MaxPool",
+    "Mean",
+    "MeanVarianceNormalization",
+    "Min",
+    "Mish",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "OneHot",
+    "Or",
+    "PRelu",
+    "Pad",
+    "Pow",
+    "QLinearConv",
+    "QLinearMatMul",
+    "QuantizeLinear",
+    "RNN",
+    "Range",
+    "Reciprocal",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceMax",
+    "ReduceMean",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceSum",
+    "ReduceSumSquare",
+    "Relu",
+    "Reshape",
+    "Round",
+    "ScatterElements",
+    "ScatterND",
+    "Selu",
+    "Shape",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Size",
+    "Slice",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "SpaceToDepth",
+    "Split",
+    "Sqrt",
+    "Squeeze",
+    "Sub",
+    "Sum",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Tile",
+    "TopK",
+    "Transpose",
+    "Trilu",
+    "Unsqueeze",
+    "Where",
+    "Xor",
 ];
 
 /// Operators that are not allowed as they are, and that the rewriter turns into core operators. (A LabelEncoder only where it
@@ -127,12 +245,22 @@ pub fn count_fields(bytes: &[u8]) -> Result<usize, Finding> {
         count += 1;
         if count > MAX_FIELDS {
             let allowed = format!("at most {MAX_FIELDS}");
-            return Err(Finding::new(Code::TooManyFields, "the file", format!("more than {MAX_FIELDS} fields"), allowed));
+            return Err(Finding::new(
+                Code::TooManyFields,
+                "the file",
+                format!("more than {MAX_FIELDS} fields"),
+                allowed,
+            ));
         }
         let (field, value, after) = split_field(rest).ok_or_else(not_onnx)?;
         if matches!((kind, field), (Kind::Model, 20 | 25)) {
             let what = if field == 20 { "a training graph" } else { "a function" };
-            return Err(Finding::new(Code::ControlFlow, "the model", what, "one plain graph; inline functions on export"));
+            return Err(Finding::new(
+                Code::ControlFlow,
+                "the model",
+                what,
+                "one plain graph; inline functions on export",
+            ));
         }
         open.push((kind, after));
         if let (Some(inner), Some(value)) = (child(kind, field), value) {
@@ -147,11 +275,18 @@ pub fn count_fields(bytes: &[u8]) -> Result<usize, Finding> {
 
 /// The finding for bytes that are no ONNX file.
 pub(super) fn not_onnx() -> Finding {
-    Finding::new(Code::NotOnnx, "the file", "not an ONNX model, or a damaged one", "a file as torch.onnx or skl2onnx writes it")
+    Finding::new(
+        Code::NotOnnx,
+        "the file",
+        "not an ONNX model, or a damaged one",
+        "a file as torch.onnx or skl2onnx writes it",
+    )
 }
 
+type Field<'a> = (u64, Option<&'a [u8]>, &'a [u8]);
+
 /// The first field: its number, its bytes if it has a length, and what follows.
-fn split_field(bytes: &[u8]) -> Option<(u64, Option<&[u8]>, &[u8])> {
+fn split_field(bytes: &[u8]) -> Option<Field<'_>> {
     let (key, rest) = varint(bytes)?;
     let number = key >> 3;
     let skip = |n: usize| rest.get(n..).map(|after| (number, None, after));

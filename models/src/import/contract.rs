@@ -163,7 +163,8 @@ impl Binding {
             Columns::Named(names) => names.iter().map(|n| series.iter().position(|s| s.label == n)).collect(),
         };
         if let Columns::Named(names) = &input.columns {
-            let lacking: Vec<&String> = names.iter().zip(&columns).filter(|(_, c)| c.is_none()).map(|(n, _)| n).collect();
+            let lacking: Vec<&String> =
+                names.iter().zip(&columns).filter(|(_, c)| c.is_none()).map(|(n, _)| n).collect();
             if let (Lacking::Refuse, Some(first)) = (input.lacking, lacking.first()) {
                 return Err(BindError::Lacking { missing: lacking.len(), first: (*first).clone() });
             }

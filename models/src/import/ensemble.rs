@@ -269,7 +269,9 @@ fn splits(
         };
         let child = |id: i64| {
             let found = index.get(&(ids[i].0, id)).copied();
-            found.ok_or_else(|| format!("node {} of tree {} has the child {id}, which does not exist", ids[i].1, ids[i].0))
+            found.ok_or_else(|| {
+                format!("node {} of tree {} has the child {id}, which does not exist", ids[i].1, ids[i].0)
+            })
         };
         let (mut to_yes, mut to_no) = (child(yes[i])?, child(no[i])?);
         for child in [to_yes, to_no] {

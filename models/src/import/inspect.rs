@@ -46,7 +46,8 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection, Finding> {
     let mut operators: BTreeMap<String, usize> = BTreeMap::new();
     let mut rewritten = Vec::new();
     for node in &graph.node {
-        let name = if is_core(&node.domain) { node.op_type.clone() } else { format!("{}:{}", node.domain, node.op_type) };
+        let name =
+            if is_core(&node.domain) { node.op_type.clone() } else { format!("{}:{}", node.domain, node.op_type) };
         if super::bounds::is_rewritten(&node.domain, &node.op_type) && !rewritten.contains(&name) {
             rewritten.push(name.clone());
         }

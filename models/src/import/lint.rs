@@ -10,9 +10,7 @@ use std::collections::{HashMap, HashSet};
 use prost::Message as _;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
-use super::bounds::{
-    MAX_CONSTANTS, MAX_NODES, OPSETS, count_fields, is_allowed, is_core, is_rewritten, not_onnx,
-};
+use super::bounds::{MAX_CONSTANTS, MAX_NODES, OPSETS, count_fields, is_allowed, is_core, is_rewritten, not_onnx};
 use super::finding::{Code, Finding};
 use super::tensor;
 use crate::runtime::MAX_MODEL_BYTES;
@@ -219,7 +217,7 @@ fn node_faults(node: &NodeProto, accept: Accept, findings: &mut Vec<Finding>, co
     if node.attribute.iter().any(|a| a.g.is_some() || !a.graphs.is_empty()) {
         let hint = "a plain graph; trace the model instead of scripting it";
         findings.push(Finding::new(Code::ControlFlow, &place, "a graph inside the node", hint));
-    } else if !allowed && !(accept == Accept::Foreign && is_rewritten(&node.domain, &node.op_type)) {
+    } else if !(allowed || accept == Accept::Foreign && is_rewritten(&node.domain, &node.op_type)) {
         findings.push(Finding::new(Code::Operator, &place, "an operator that is not on the list", hint(node)));
     }
     for attribute in &node.attribute {
@@ -246,7 +244,9 @@ fn hint(node: &NodeProto) -> &'static str {
         ("", "If" | "Loop" | "Scan") => "a plain graph; trace the model instead of scripting it",
         (_, "ZipMap") => "plain outputs; export with options={'zipmap': False}",
         ("ai.onnx.ml", "TreeEnsemble") => "TreeEnsembleRegressor; export with target_opset={'': 17, 'ai.onnx.ml': 3}",
-        ("ai.onnx.ml", _) => "Scaler, TreeEnsembleRegressor and TreeEnsembleClassifier of ai.onnx.ml; labels are not scores",
+        ("ai.onnx.ml", _) => {
+            "Scaler, TreeEnsembleRegressor and TreeEnsembleClassifier of ai.onnx.ml; labels are not scores"
+        }
         ("", operator) if operator.starts_with("Random") => "deterministic operators; export in evaluation mode",
         _ => "the operators listed in docs/MODELS.md",
     }

@@ -65,7 +65,8 @@ pub fn prepare(bytes: &[u8], manifest: &Manifest) -> Result<Prepared, Refused> {
     let rewritten = rewrite::rewrite(decoded, manifest)?;
     let model = rewritten.model.encode_to_vec();
     if model.len() > crate::runtime::MAX_MODEL_BYTES {
-        let (found, allowed) = (format!("{} bytes", model.len()), format!("at most {}", crate::runtime::MAX_MODEL_BYTES));
+        let (found, allowed) =
+            (format!("{} bytes", model.len()), format!("at most {}", crate::runtime::MAX_MODEL_BYTES));
         return Err(Finding::new(Code::TooLarge, "the rewritten model", found, allowed).into());
     }
     let origin = Origin {

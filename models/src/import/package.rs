@@ -106,7 +106,10 @@ impl Package {
         let manifest = Manifest::parse(text)?;
         let golden = GoldenSet::decode(&parts[GOLDEN]).map_err(|what| wrong(GOLDEN, what))?;
         if manifest.foreign.is_some() {
-            return Err(wrong(MANIFEST, "it has a table `foreign`, which only a model has that is yet to be imported".into()));
+            return Err(wrong(
+                MANIFEST,
+                "it has a table `foreign`, which only a model has that is yet to be imported".into(),
+            ));
         }
         Ok(Self { manifest, golden, parts })
     }

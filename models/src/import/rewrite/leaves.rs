@@ -155,7 +155,8 @@ fn cast(to: i64, table: &Table) -> Option<(Kind, Vec<f64>)> {
 fn label_encoder(node: &NodeProto, table: &Table) -> Option<(Kind, Vec<f64>)> {
     let numbers = |what: &str| -> Option<(Kind, Vec<f64>)> {
         let integers = attribute(node, &format!("{what}_int64s")).map(|a| a.ints.iter().map(|v| *v as f64).collect());
-        let reals = || attribute(node, &format!("{what}_floats")).map(|a| a.floats.iter().map(|v| f64::from(*v)).collect());
+        let reals =
+            || attribute(node, &format!("{what}_floats")).map(|a| a.floats.iter().map(|v| f64::from(*v)).collect());
         integers.map(|v| (Kind::Integer, v)).or_else(|| reals().map(|v| (Kind::Float, v)))
     };
     if node.op_type != "LabelEncoder" {

@@ -110,13 +110,20 @@ fn prune(graph: &mut GraphProto) {
 
 /// The runtime's labels of a binary classifier are wrong, and a label is no score: nobody may use them.
 fn labels_in_use(graph: &GraphProto) -> Result<(), Finding> {
-    let used: HashSet<&str> =
-        graph.node.iter().flat_map(|n| &n.input).chain(graph.output.iter().map(|o| &o.name)).map(String::as_str).collect();
+    let used: HashSet<&str> = graph
+        .node
+        .iter()
+        .flat_map(|n| &n.input)
+        .chain(graph.output.iter().map(|o| &o.name))
+        .map(String::as_str)
+        .collect();
     let classifier = |n: &&NodeProto| n.domain == "ai.onnx.ml" && n.op_type == "TreeEnsembleClassifier";
     let labels = |n: &&NodeProto| n.output.first().is_some_and(|l| !l.is_empty() && used.contains(l.as_str()));
     match graph.node.iter().filter(classifier).find(labels) {
         None => Ok(()),
-        Some(node) => Err(Finding::new(Code::Output, place(node), "its labels are used", "its scores, the second output")),
+        Some(node) => {
+            Err(Finding::new(Code::Output, place(node), "its labels are used", "its scores, the second output"))
+        }
     }
 }
 
@@ -170,7 +177,9 @@ fn input_width(graph: &GraphProto, manifest: &Manifest) -> impl Fn(&str) -> Opti
     let rows = manifest.input.rows;
     let columns = match (&manifest.input.columns, manifest.input.layout) {
         (_, super::contract::Layout::RowPerSeries) => Some(rows),
-        (crate::manifest::Columns::Named(names), _) if rows == 1 => Some(names.len() * if manifest.input.mask { 2 } else { 1 }),
+        (crate::manifest::Columns::Named(names), _) if rows == 1 => {
+            Some(names.len() * if manifest.input.mask { 2 } else { 1 })
+        }
         _ => None,
     };
     move |name| {

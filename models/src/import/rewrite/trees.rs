@@ -50,7 +50,8 @@ pub(super) fn rewrite(
     for node in nodes {
         match work(&editor.graph, node, &width) {
             Ok((_, work)) if added(&mut elements, &work.ensemble) > MAX_CONSTANTS => {
-                let (found, allowed) = (format!("more than {elements} constant elements"), format!("at most {MAX_CONSTANTS}"));
+                let (found, allowed) =
+                    (format!("more than {elements} constant elements"), format!("at most {MAX_CONSTANTS}"));
                 return Err(vec![Finding::new(Code::TooManyConstants, place(node), found, allowed)]);
             }
             Ok((input, work)) => groups.entry((input, work.ensemble.targets)).or_default().push(work),
@@ -77,7 +78,11 @@ fn added(elements: &mut u64, ensemble: &Ensemble) -> u64 {
     *elements
 }
 
-fn work(graph: &GraphProto, node: &NodeProto, width: &impl Fn(&str) -> Option<usize>) -> Result<(String, Work), String> {
+fn work(
+    graph: &GraphProto,
+    node: &NodeProto,
+    width: &impl Fn(&str) -> Option<usize>,
+) -> Result<(String, Work), String> {
     let mut ensemble = Ensemble::parse(node)?;
     let mut input = node.input.first().ok_or("no input")?.clone();
     while let Some((from, columns)) = columns_of(graph, &input) {
@@ -133,7 +138,9 @@ impl Lists {
             self.nan_yes.push(f32::from(nan_yes));
             let targets = ensemble.targets;
             match *node {
-                TreeNode::Leaf { leaf } => self.weights.extend_from_slice(&ensemble.weights[leaf * targets..][..targets]),
+                TreeNode::Leaf { leaf } => {
+                    self.weights.extend_from_slice(&ensemble.weights[leaf * targets..][..targets]);
+                }
                 TreeNode::Split { .. } => self.weights.extend(std::iter::repeat_n(0.0, targets)),
             }
         }

@@ -25,13 +25,14 @@ const MEASURE_SECONDS: f64 = 2.0;
 pub fn child() -> ExitCode {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(MAX_REQUEST).read_to_end(&mut bytes);
-    let request: Request = match read.map_err(|e| e.to_string()).and_then(|_| minicbor::decode(&bytes).map_err(|e| e.to_string())) {
-        Ok(request) => request,
-        Err(error) => {
-            eprintln!("this command is for tacit itself: {error}");
-            return ExitCode::from(2);
-        }
-    };
+    let request: Request =
+        match read.map_err(|e| e.to_string()).and_then(|_| minicbor::decode(&bytes).map_err(|e| e.to_string())) {
+            Ok(request) => request,
+            Err(error) => {
+                eprintln!("this command is for tacit itself: {error}");
+                return ExitCode::from(2);
+            }
+        };
     drop(bytes);
     say(&Said::Begins(Step::Start));
     warm_up();
@@ -114,7 +115,12 @@ fn measure(model: &mut Model, request: &Request, outputs: &[Vec<f32>]) -> Result
         ran.map_err(|e| run_fault(i, &e))?;
         if output.iter().zip(expected).any(|(a, b)| a.to_bits() != b.to_bits()) {
             let place = format!("golden input {i}");
-            return Err(Finding::new(Code::Run, place, "another output the second time", "the same output for the same input"));
+            return Err(Finding::new(
+                Code::Run,
+                place,
+                "another output the second time",
+                "the same output for the same input",
+            ));
         }
         times.push(time);
         sum += time;

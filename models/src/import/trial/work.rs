@@ -2,6 +2,7 @@
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::Cost;
+use tract_onnx::tract_core::ops::gru_seq::GruSeq;
 use tract_onnx::tract_core::ops::scan::Scan;
 use tract_onnx::tract_hir::internal::DimLike as _;
 
@@ -35,6 +36,16 @@ fn of_model(model: &TypedModel, depth: usize) -> u64 {
             // A recurrent layer: its body as often as there are steps.
             let times = scan.iteration_count(&inputs).and_then(|n| n.to_usize().ok()).unwrap_or(1);
             sum = sum.saturating_add(of_model(&scan.body, depth + 1).saturating_mul(times as u64));
+            continue;
+        }
+        if let (Some(gru), Some(input)) = (node.op_as::<GruSeq>(), inputs.first()) {
+            // The runtime does not count its fused GRU: three gates, each over the input and the state, at each step.
+            if let Some([batch, steps, width]) = input.shape.as_concrete() {
+                let gates = 3_u64.saturating_mul(gru.hidden as u64);
+                let each = gates.saturating_mul((*width as u64).saturating_add(gru.hidden as u64));
+                let steps = (*batch as u64).saturating_mul(*steps as u64);
+                sum = sum.saturating_add(each.saturating_mul(steps));
+            }
             continue;
         }
         for (cost, n) in node.op.cost(&inputs).unwrap_or_default() {

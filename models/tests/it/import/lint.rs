@@ -1,7 +1,7 @@
 //! Every finding of the linter, each by a small model made for it.
 
-use prost::Message as _;
 use proptest::prelude::*;
+use prost::Message as _;
 use tacit_models::Manifest;
 use tacit_models::import::inspect::inspect;
 use tacit_models::import::{Code, prepare};
@@ -55,7 +55,13 @@ fn an_unknown_operator_set_is_refused() {
 
 #[test]
 fn operators_that_are_not_on_the_list_are_refused_by_name() {
-    for (domain, op) in [("", "NonZero"), ("", "RandomNormalLike"), ("", "Loop"), ("com.microsoft", "Gelu"), ("ai.onnx.ml", "SVMRegressor")] {
+    for (domain, op) in [
+        ("", "NonZero"),
+        ("", "RandomNormalLike"),
+        ("", "Loop"),
+        ("com.microsoft", "Gelu"),
+        ("ai.onnx.ml", "SVMRegressor"),
+    ] {
         let model = with_nodes(vec![node(domain, op, &["x"], &["y"], vec![])]);
         refused(&model, &usual(), Code::Operator, op, "not on the list");
     }
@@ -63,7 +69,8 @@ fn operators_that_are_not_on_the_list_are_refused_by_name() {
 
 #[test]
 fn graphs_inside_nodes_and_functions_are_refused() {
-    let branch = AttributeProto { name: "then_branch".into(), g: Some(GraphProto::default()), ..AttributeProto::default() };
+    let branch =
+        AttributeProto { name: "then_branch".into(), g: Some(GraphProto::default()), ..AttributeProto::default() };
     let model = with_nodes(vec![node("", "If", &["x"], &["y"], vec![branch])]);
     refused(&model, &usual(), Code::ControlFlow, "`y` (If)", "a graph inside");
     let model = changed(|m, _| m.functions.push(FunctionProto::default()));
@@ -120,10 +127,8 @@ fn too_many_nodes_are_refused() {
 
 #[test]
 fn circles_and_broken_names_are_refused() {
-    let circle = with_nodes(vec![
-        node("", "Add", &["x", "b"], &["a"], vec![]),
-        node("", "Relu", &["a"], &["b"], vec![]),
-    ]);
+    let circle =
+        with_nodes(vec![node("", "Add", &["x", "b"], &["a"], vec![]), node("", "Relu", &["a"], &["b"], vec![])]);
     refused(&circle, &usual(), Code::Cycle, "the graph", "their own output");
     let twice = with_nodes(vec![node("", "Relu", &["x"], &["y"], vec![]), node("", "Abs", &["x"], &["y"], vec![])]);
     refused(&twice, &usual(), Code::Name, "`y` (Abs)", "second time");
@@ -136,7 +141,10 @@ fn circles_and_broken_names_are_refused() {
 #[test]
 fn an_input_that_does_not_fit_is_refused_with_both_shapes() {
     let refusal = &findings(&sum_of_three(), &manifest(1, 4, "host-score", ""))[0];
-    assert_eq!(refusal.to_string(), "input: input `x`: shape [1, 3]; allowed: [1, 4] or [1, 1, 4] or [1, 4, 1] or [1, 4] or [4]");
+    assert_eq!(
+        refusal.to_string(),
+        "input: input `x`: shape [1, 3]; allowed: [1, 4] or [1, 1, 4] or [1, 4, 1] or [1, 4] or [4]"
+    );
     refused(&sum_of_three(), &manifest(2, 3, "host-score", ""), Code::Input, "input `x`", "shape [1, 3]");
     let two = changed(|_, g| g.input.push(ValueInfoProto { name: "mask".into(), ..g.input[0].clone() }));
     refused(&two, &usual(), Code::Input, "the inputs", "mask");

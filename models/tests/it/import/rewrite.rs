@@ -1,8 +1,8 @@
 //! What is rewritten computes what it should.
 
 use proptest::prelude::*;
-use tacit_models::import::{Code, prepare};
 use prost::Message as _;
+use tacit_models::import::{Code, prepare};
 use tract_onnx::pb::{ModelProto, NodeProto, ValueInfoProto};
 
 use super::{
@@ -86,7 +86,13 @@ impl Lists {
         id
     }
 
-    fn node(&self, op: &str, prefix: &str, output: &[&str], mut more: Vec<tract_onnx::pb::AttributeProto>) -> NodeProto {
+    fn node(
+        &self,
+        op: &str,
+        prefix: &str,
+        output: &[&str],
+        mut more: Vec<tract_onnx::pb::AttributeProto>,
+    ) -> NodeProto {
         let of = |what: &str| format!("{prefix}_{what}");
         more.extend([
             ints("nodes_treeids", &self.tree),
@@ -231,7 +237,8 @@ proptest! {
 
 fn one_split() -> Lists {
     let leaf = |w| Box::new(Tree::Leaf(vec![w]));
-    let tree = Tree::Split { feature: 1, threshold: 0.0, mode: "BRANCH_LEQ", nan_yes: false, yes: leaf(-1.0), no: leaf(1.0) };
+    let tree =
+        Tree::Split { feature: 1, threshold: 0.0, mode: "BRANCH_LEQ", nan_yes: false, yes: leaf(-1.0), no: leaf(1.0) };
     lists(&[tree])
 }
 
@@ -241,7 +248,13 @@ fn what_is_no_tree_is_refused() {
         let mut lists = one_split();
         change(&mut lists);
         let model = over_columns(vec![lists.node("TreeEnsembleRegressor", "target", &["y"], vec![])], "y");
-        refused(&model, &manifest(1, COLUMNS, "host-score", ""), Code::Tree, "`y` (ai.onnx.ml:TreeEnsembleRegressor)", found);
+        refused(
+            &model,
+            &manifest(1, COLUMNS, "host-score", ""),
+            Code::Tree,
+            "`y` (ai.onnx.ml:TreeEnsembleRegressor)",
+            found,
+        );
     };
     // Its root is its own child: no root is left. Two nodes that are each other's child: not reached.
     check(&|l| l.yes[0] = 0, "");
