@@ -23,11 +23,11 @@ onx = to_onnx(model, np.zeros((1, ROWS), np.float32), target_opset={"": 17, "ai.
 graph = onx.graph
 back = {
     "back": pca.components_ * scaler.scale_,
-    "mean": pca.mean_ * scaler.scale_ + scaler.mean_,
+    "offset": pca.mean_ * scaler.scale_ + scaler.mean_,
 }
 graph.initializer.extend(numpy_helper.from_array(np.float32(v), name) for name, v in back.items())
 graph.node.append(helper.make_node("MatMul", [graph.output[0].name, "back"], ["there_and_back"]))
-graph.node.append(helper.make_node("Add", ["there_and_back", "mean"], ["reconstruction"]))
+graph.node.append(helper.make_node("Add", ["there_and_back", "offset"], ["reconstruction"]))
 graph.output.append(helper.make_tensor_value_info("reconstruction", TensorProto.FLOAT, [None, ROWS]))
 (HERE / "pca.onnx").write_bytes(onx.SerializeToString())
 
