@@ -38,6 +38,12 @@ pub enum Command {
     Events(Events),
     /// Everything that nodes publish, decoded, as it comes.
     Tail(Tail),
+    /// Models made elsewhere: bring them in, look at them, test them, pack them.
+    #[command(subcommand)]
+    Model(Model),
+    /// The child process in which a model runs for the first time.
+    #[command(name = "model-trial", hide = true)]
+    ModelTrial,
     /// Completions for a shell.
     Completions {
         /// bash, zsh, fish, elvish, powershell.
@@ -166,6 +172,67 @@ pub struct Tail {
     #[arg(long)]
     pub node: Option<String>,
     /// One JSON object a line, whole.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tacit model …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum Model {
+    /// Lint, rewrite and try a foreign model, and make a package of it.
+    Import(ModelImport),
+    /// What is in a package or an ONNX file, and what would be refused. Nothing is run.
+    Inspect {
+        /// A package (folder or .tacitmodel) or an .onnx file.
+        path: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the golden inputs of a package again; fails when an output differs or the budget is exceeded.
+    Test {
+        /// A package: folder or .tacitmodel.
+        path: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        how: Trial,
+    },
+    /// Make one file of a package folder; the same package gives the same bytes.
+    Pack {
+        /// The folder.
+        folder: PathBuf,
+        /// The file to write, NAME.tacitmodel.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `tacit model import`
+#[derive(Debug, Clone, Args)]
+pub struct ModelImport {
+    /// The ONNX file.
+    pub model: PathBuf,
+    /// What the model takes and what its output means: see docs/MODELS.md.
+    #[arg(long, value_name = "FILE")]
+    pub manifest: PathBuf,
+    /// Where the package goes: a folder, or a file when it ends in .tacitmodel. By default the folder NAME-VERSION.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub how: Trial,
+}
+
+/// How a model is tried.
+#[derive(Debug, Clone, Args)]
+pub struct Trial {
+    /// Most processor time of the trial, in seconds; three times that of real time.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -19,7 +19,7 @@ pub use arguments::Arguments;
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     match commands::run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("tacit: {error:#}");

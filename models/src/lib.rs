@@ -3,8 +3,8 @@
 //! In the order of the flow: [`standardise`] turns raw values into deviations from what is usual, [`whiten`] learns how
 //! a series' deviations hang together in time, [`graph`] writes that down as one ONNX graph for all series, [`runtime`]
 //! is the door through which that graph, or a stranger's, is loaded and run, [`calibrate`] learns which scores are rare
-//! here, and [`detector`] ties them together. [`manifest`] describes a model package; [`plain`] evaluates the same
-//! scores without the runtime, to check it.
+//! here, and [`detector`] ties them together. [`manifest`] describes a model package, [`import`] makes one of a model
+//! that was trained elsewhere; [`plain`] evaluates the same scores without the runtime, to check it.
 
 pub mod calibrate;
 pub mod clusters;
@@ -14,6 +14,7 @@ pub mod drift;
 pub mod flat;
 pub mod fusion;
 pub mod graph;
+pub mod import;
 pub mod manifest;
 pub mod plain;
 mod recent;

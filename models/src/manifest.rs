@@ -3,8 +3,9 @@
 //! An unknown key, a feature that does not exist or a shape that does not fit is refused when the package is read, with
 //! the name of what is wrong.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::import::contract::{Budget, Foreign, Lacking, Layout, Missing, Origin};
 use crate::runtime::{Limits, MAX_MODEL_BYTES};
 use crate::whiten::WINDOW;
 
@@ -27,7 +28,7 @@ pub enum ManifestError {
 }
 
 /// A model package.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Name, `[a-z0-9-]{1,36}`.
@@ -42,13 +43,22 @@ pub struct Manifest {
     pub output: Output,
     /// How scores become verdicts.
     pub decision: Decision,
-    /// Inputs with known outputs, checked when the package is loaded.
+    /// What a run may cost.
     #[serde(default)]
+    pub budget: Budget,
+    /// How a model made elsewhere was exported; a finished package has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<Foreign>,
+    /// Where an imported model comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+    /// Inputs with known outputs, checked when the package is loaded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub golden: Vec<Golden>,
 }
 
 /// Where the graph comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// A file `model.onnx` in the package.
@@ -58,7 +68,7 @@ pub enum Format {
 }
 
 /// The input contract.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// Length of the window in points; oldest row first.
@@ -69,10 +79,25 @@ pub struct Input {
     pub preprocessing: Preprocessing,
     /// Milliseconds between rows.
     pub period_ms: u32,
+    /// Units of the named columns, in UCUM notation and their order; empty: not checked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<String>,
+    /// How the model that is imported wants its series.
+    #[serde(default)]
+    pub layout: Layout,
+    /// What is fed where a value is missing.
+    #[serde(default)]
+    pub missing: Missing,
+    /// As many columns more, 1 where the value is present and 0 where it is missing.
+    #[serde(default)]
+    pub mask: bool,
+    /// What happens on a node that lacks a series.
+    #[serde(default)]
+    pub lacking: Lacking,
 }
 
 /// The columns of the input.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Columns {
     /// Every series of the node that has learned enough, by slot.
@@ -82,7 +107,7 @@ pub enum Columns {
 }
 
 /// What is done to raw values before the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Preprocessing {
     /// Adaptive standardisation per series, see [`crate::standardise`].
@@ -92,7 +117,7 @@ pub enum Preprocessing {
 }
 
 /// The output contract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Output {
     /// What the values are.
@@ -100,7 +125,7 @@ pub struct Output {
 }
 
 /// What the output values are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutputKind {
     /// One score a column.
@@ -110,7 +135,7 @@ pub enum OutputKind {
 }
 
 /// How scores become verdicts.
-#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {
     /// How the scores of the columns become one.
@@ -120,7 +145,7 @@ pub struct Decision {
 }
 
 /// How the scores of the columns become one. There is no maximum: one noisy series would speak for all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fusion {
     /// Their mean.
@@ -128,7 +153,7 @@ pub enum Fusion {
 }
 
 /// Where the threshold comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Threshold {
     /// The node's own running quantile and the alarm budget.
@@ -136,7 +161,7 @@ pub enum Threshold {
 }
 
 /// An input with its known output.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Golden {
     /// `rows * columns` values, row after row.
@@ -177,9 +202,19 @@ impl Manifest {
         if self.input.period_ms == 0 {
             return wrong("input.period_ms", &self.input.period_ms, "at least 1");
         }
+        let Budget { p99_us, memory_bytes, load_ms } = Budget::MOST;
+        if self.budget.p99_us > p99_us || self.budget.memory_bytes > memory_bytes || self.budget.load_ms > load_ms {
+            return wrong("budget", &self.budget, &format!("at most {:?}", Budget::MOST));
+        }
         let Columns::Named(names) = &self.input.columns else {
+            if !self.input.units.is_empty() {
+                return wrong("input.units", &self.input.units, "nothing: units belong to named columns");
+            }
             return Ok(());
         };
+        if !self.input.units.is_empty() && self.input.units.len() != names.len() {
+            return wrong("input.units", &self.input.units.len(), "one unit a column");
+        }
         if names.is_empty() {
             return wrong("input.columns", names, "at least one series");
         }
@@ -212,7 +247,8 @@ impl Manifest {
             OutputKind::ScorePerSeries => columns,
             OutputKind::HostScore => 1,
         };
-        Limits { max_bytes: MAX_MODEL_BYTES, input: [self.input.rows, columns], output }
+        let width = if self.input.mask { 2 * columns } else { columns };
+        Limits { max_bytes: MAX_MODEL_BYTES, input: [self.input.rows, width], output }
     }
 
     /// Checks the order of the columns against the series that will be fed.

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike;
+use tract_onnx::tract_core::ops::gru_seq::GruSeq;
+use tract_onnx::tract_core::ops::scan::Scan;
 use tract_onnx::tract_hir::internal::Factoid;
 
 /// Largest model that is parsed, in bytes. Parsing takes about three times the file in memory (seven times for trees).
@@ -213,10 +215,12 @@ fn load(bytes: &[u8], limits: Limits) -> Result<TypedSimpleState, ModelError> {
     count("number of inputs", model.inputs.len())?;
     count("number of outputs", model.outputs.len())?;
     check_declared_input(&model, limits.input)?;
-    let typed = model
+    let mut typed = model
         .with_input_fact(0, f32::fact(limits.input).into())
-        .and_then(InferenceModelExt::into_optimized)
+        .and_then(InferenceModelExt::into_typed)
         .map_err(load_error)?;
+    forget_between_runs(&mut typed);
+    let typed = typed.into_optimized().map_err(load_error)?;
     let fact = typed.output_fact(0).map_err(load_error)?;
     let volume = fact.shape.as_concrete().map(|dims| dims.iter().product::<usize>());
     if fact.datum_type != f32::datum_type() || volume != Some(limits.output) {
@@ -224,6 +228,18 @@ fn load(bytes: &[u8], limits: Limits) -> Result<TypedSimpleState, ModelError> {
         return Err(ModelError::Shape { what: "output", found: format!("{fact:?}"), expected });
     }
     typed.into_runnable().and_then(|plan| plan.spawn()).map_err(load_error)
+}
+
+/// Recurrent layers start anew on each run. Left alone the runtime carries their state from one run into the next, and
+/// the same window gets another score each time; ONNX means every run to start from the initial state.
+fn forget_between_runs(model: &mut TypedModel) {
+    for node in model.nodes_mut() {
+        if let Some(scan) = node.op_as_mut::<Scan>() {
+            scan.reset_every_turn = true;
+        } else if let Some(gru) = node.op_as_mut::<GruSeq>() {
+            gru.reset_every_turn = true;
+        }
+    }
 }
 
 fn check_declared_input(model: &InferenceModel, expected: [usize; 2]) -> Result<(), ModelError> {

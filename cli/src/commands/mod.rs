@@ -2,9 +2,12 @@
 
 mod events;
 mod incidents;
+mod model;
 mod nodes;
 mod status;
 mod tail;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::CommandFactory as _;
@@ -17,7 +20,14 @@ use crate::{fault, up};
 ///
 /// # Errors
 /// What the command could not do, in words.
-pub fn run(arguments: Arguments) -> Result<()> {
+pub fn run(arguments: Arguments) -> Result<ExitCode> {
+    if let Some(Command::ModelTrial) = arguments.command {
+        return Ok(model::trial());
+    }
+    command(arguments).map(|()| ExitCode::SUCCESS)
+}
+
+fn command(arguments: Arguments) -> Result<()> {
     match arguments.command {
         None => up::run(&arguments.up),
         Some(Command::Up(options)) => up::run(&options),
@@ -27,6 +37,9 @@ pub fn run(arguments: Arguments) -> Result<()> {
         Some(Command::Incident(what)) => incidents::one(&what),
         Some(Command::Events(options)) => events::run(&options),
         Some(Command::Tail(options)) => tail::run(&options),
+        Some(Command::Model(what)) => model::run(&what),
+        // Has its own exit code: see above.
+        Some(Command::ModelTrial) => Ok(()),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Arguments::command(), "tacit", &mut std::io::stdout());
             Ok(())

@@ -5,3 +5,4 @@
 
 mod delivery;
 mod errors;
+mod model;
