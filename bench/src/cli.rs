@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::footprint;
+use crate::{faults, footprint};
 
 /// Measures Tacit: footprint now, quality and fault injection as they come.
 #[derive(Debug, Parser)]
@@ -16,6 +16,11 @@ struct Arguments {
 enum Command {
     /// CPU, memory, bytes on the wire and disk writes of the agent, and of peers installed here.
     Footprint(footprint::Options),
+    /// Real faults on this machine, one after another: what the agent finds, how soon, and what it says of them.
+    Faults(faults::Options),
+    /// A load of `faults`, as a process of its own.
+    #[command(hide = true, subcommand)]
+    Inject(faults::load::Load),
 }
 
 /// Parses the command line and runs it.
@@ -25,5 +30,7 @@ enum Command {
 pub fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Footprint(options) => footprint::run(&options),
+        Command::Faults(options) => faults::run(&options),
+        Command::Inject(load) => faults::load::run(load),
     }
 }
