@@ -23,7 +23,7 @@ type Place<T> = Option<Result<T, String>>;
 /// Everything that stands. Fields are dropped in their order: processes go before the groups, links and mounts they use.
 pub struct Ground {
     /// Steady workers beside the agent: what a fault disturbs.
-    background: Vec<Process>,
+    background: Vec<(Need, Process)>,
     worker: Place<Group>,
     sensor: Place<Sensor>,
     network: Place<Netns>,
@@ -143,8 +143,9 @@ impl Ground {
     pub fn helper(&self, arguments: &[&str]) -> Command {
         let mut command = match self.network() {
             Ok(network) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", &network.name]).arg(&self.own);
+                // Not `ip netns exec`: that one mounts another /sys, without the control groups.
+                let mut command = Command::new("nsenter");
+                command.arg(format!("--net=/run/netns/{}", network.name)).arg("--").arg(&self.own);
                 command
             }
             Err(_) => Command::new(&self.own),
@@ -179,9 +180,10 @@ impl Ground {
         Ok(promise)
     }
 
-    /// Why a steady worker is no more, if one ended: what it was for cannot be disturbed then.
-    pub fn trouble(&mut self) -> Option<String> {
-        self.background.iter_mut().find_map(Process::trouble)
+    /// Why a steady worker that the fault is to disturb is no more, if it ended.
+    pub fn trouble(&mut self, fault: &Fault) -> Option<String> {
+        let needed = self.background.iter_mut().filter(|(need, _)| fault.needs(*need));
+        needed.map(|(_, process)| process).find_map(Process::trouble)
     }
 
     fn traffic(&mut self) -> Result<()> {
@@ -191,7 +193,7 @@ impl Ground {
         let talk = self.helper(&["talk", "--to", &server, "--per-s", "10", "--seconds", &lifetime]);
         let resolve = self.helper(&["resolve", "--to", &resolver, "--per-s", "5", "--seconds", &lifetime]);
         let processes = [self.start(talk, "work-talk")?, self.start(resolve, "work-resolve")?];
-        self.background.extend(processes);
+        self.background.extend(processes.map(|process| (Need::Network, process)));
         Ok(())
     }
 
@@ -206,7 +208,7 @@ impl Ground {
         let file = stuck.to_string_lossy().into_owned();
         let command = self.helper(&["sensor", "--port", &text, "--stuck", &file, "--seconds", &lifetime]);
         let process = self.start(command, "work-sensor")?;
-        self.background.push(process);
+        self.background.push((Need::Sensor, process));
         Ok(Sensor { url: format!("http://127.0.0.1:{port}/metrics"), stuck })
     }
 
@@ -216,7 +218,7 @@ impl Ground {
         let lifetime = LIFETIME_S.to_string();
         let command = self.helper(&["worker", "--share", "0.3", "--cgroup", &path, "--seconds", &lifetime]);
         let process = self.start(command, "work-steady")?;
-        self.background.push(process);
+        self.background.push((Need::Worker, process));
         Ok(group)
     }
 }

@@ -35,7 +35,7 @@ use ground::Ground;
 use outcome::{Outcome, Window};
 use report::Report;
 use subject::{Subject, Where};
-use undo::Janitor;
+use undo::{Janitor, Undo};
 use watch::Watch;
 
 /// A fault that was found goes on for so long: what its event says is renewed meanwhile.
@@ -110,6 +110,8 @@ pub fn run(options: &Options) -> Result<()> {
     let stop = stop_flag()?;
     let own = std::env::current_exe().context("cannot find this program's own path")?;
     let janitor = Janitor::start(&own)?;
+    // A killed bench cannot remove its own folder.
+    let _cleared = janitor.promise(Undo::Clear(folder.path().to_owned()))?;
     let folder = folder.path();
     let mut bench = Bench { options, agent, folder, janitor, stop, restarted_s: 0.0, report: Report::default() };
     let (booted, here): (Vec<Fault>, Vec<Fault>) = faults.iter().copied().partition(|f| f.needs(Need::Systemd));
@@ -204,7 +206,7 @@ impl Bench<'_> {
         if !calm {
             return refused(format!("an alarm was still open after {} s", self.options.calm.as_secs()));
         }
-        if let Some(trouble) = ground.trouble() {
+        if let Some(trouble) = ground.trouble(fault) {
             return refused(trouble);
         }
         let lasts = self.options.at_most.map_or(fault.seconds, |most| fault.seconds.min(most.as_secs()));

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-/// A folder of a control group cannot go before the last of its processes has.
+/// A folder cannot go before the last process that is in it, or writes to it, has.
 const FOLDER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// One step back.
@@ -57,25 +57,23 @@ impl Undo {
             Self::Write { path, text } => {
                 std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
             }
-            Self::RemoveFolder(path) => {
-                let end = Instant::now() + FOLDER_PATIENCE;
-                while let Err(e) = std::fs::remove_dir(path) {
-                    if e.kind() == std::io::ErrorKind::NotFound {
-                        break;
-                    }
-                    if Instant::now() > end {
-                        return Err(e).with_context(|| format!("cannot remove {}", path.display()));
-                    }
-                    sleep(Duration::from_millis(50));
-                }
-                Ok(())
+            Self::RemoveFolder(path) => patiently(path, |path| std::fs::remove_dir(path)),
+            Self::Clear(path) => patiently(path, |path| std::fs::remove_dir_all(path)),
+        }
+    }
+}
+
+/// Removes a folder, as soon as those who are in it have ended.
+fn patiently(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Result<()> {
+    let end = Instant::now() + FOLDER_PATIENCE;
+    loop {
+        match remove(path) {
+            Ok(()) => return Ok(()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if Instant::now() > end => {
+                return Err(e).with_context(|| format!("cannot remove {}", path.display()));
             }
-            Self::Clear(path) => match std::fs::remove_dir_all(path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    Err(e).with_context(|| format!("cannot remove {}", path.display()))
-                }
-                _ => Ok(()),
-            },
+            Err(_) => sleep(Duration::from_millis(50)),
         }
     }
 }

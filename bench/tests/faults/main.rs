@@ -58,6 +58,7 @@ fn killed(folder: &Path) {
     child.kill().unwrap();
     child.wait().unwrap();
     wait_for("the end of all it started", || processes(folder).is_empty());
+    wait_for("the end of its files", || std::fs::read_dir(folder).unwrap().next().is_none());
 }
 
 fn report(folder: &Path) -> Value {
