@@ -204,7 +204,7 @@ impl Bench<'_> {
             return refused("interrupted".into());
         }
         if !calm {
-            return refused(format!("an alarm was still open after {} s", self.options.calm.as_secs()));
+            return refused(format!("an anomaly was still open after {} s", self.options.calm.as_secs()));
         }
         if let Some(trouble) = ground.trouble(fault) {
             return refused(trouble);

@@ -94,7 +94,7 @@ impl Watch {
         self.began.elapsed().as_secs_f64()
     }
 
-    /// Alarms that are open.
+    /// Anomalies that are open: while one is, the model opens no other. An open rule hides nothing.
     pub fn open(&self) -> usize {
         self.lock().known.values().filter(|k| k.open).count()
     }
@@ -129,7 +129,7 @@ impl State {
         // phase came: the event is back.
         let again = closed && before.is_some_and(|k| k.seq == seq);
         let was_open = before.is_some_and(|k| k.open);
-        let is_context = record.event.kind == EventKind::Context;
+        let is_anomaly = record.event.kind == EventKind::Anomaly;
         let sighting = Sighting {
             at_s,
             opens: before.is_none() || (again && !was_open),
@@ -137,7 +137,7 @@ impl State {
             closes: closed && !again,
             ..sighting(record)
         };
-        self.known.insert(id, Known { seq, open: (!closed || again) && !is_context });
+        self.known.insert(id, Known { seq, open: (!closed || again) && is_anomaly });
         self.seen.push(sighting);
     }
 }

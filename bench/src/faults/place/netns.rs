@@ -82,7 +82,7 @@ impl Netns {
         let undo = [&inside[..], &["delete", "table", "inet", "faults"]].concat();
         let promise = self.janitor.promise(Undo::run(&undo))?;
         let table = format!(
-            "table inet faults {{ chain incoming {{ type filter hook input priority 0; policy accept; {rule} drop; }} }}"
+            "table inet faults {{ chain incoming {{ type filter hook input priority 0; policy accept; {rule} drop; }}; }}"
         );
         if let Err(error) = run(&[&inside[..], &[table.as_str()]].concat()) {
             promise.forget();
