@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{detect, footprint, quiet};
+use crate::{detect, faults, footprint, quiet};
 
 /// Measures Tacit: its footprint, and how good its detection is.
 #[derive(Debug, Parser)]
@@ -20,6 +20,11 @@ enum Command {
     Quiet(quiet::Options),
     /// How good a detector is on labelled series: ranking, events caught, false alarms, attribution, cost.
     Detect(detect::Options),
+    /// Real faults on this machine, one after another: what the agent finds, how soon, and what it says of them.
+    Faults(faults::Options),
+    /// A load of `faults`, as a process of its own.
+    #[command(hide = true, subcommand)]
+    Inject(faults::load::Load),
 }
 
 /// Parses the command line and runs it.
@@ -31,5 +36,7 @@ pub fn run() -> anyhow::Result<()> {
         Command::Footprint(options) => footprint::run(&options),
         Command::Quiet(options) => quiet::run(&options),
         Command::Detect(options) => detect::run(&options),
+        Command::Faults(options) => faults::run(&options),
+        Command::Inject(load) => faults::load::run(load),
     }
 }

@@ -2,5 +2,6 @@
 
 pub mod cli;
 pub mod detect;
+pub mod faults;
 pub mod footprint;
 pub mod quiet;

@@ -95,7 +95,8 @@ fn wait(time: Duration, agents: &mut [AgentRun], peers: &mut [PeerRun]) -> Resul
     Ok(())
 }
 
-fn beside_this_program(name: &str) -> Result<PathBuf> {
+/// A program in the folder of this one.
+pub(crate) fn beside_this_program(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own path")?;
     let path = own.with_file_name(name);
     if !path.exists() {
