@@ -66,8 +66,8 @@ pub fn event(
         persisting: false,
         injected: false,
         fault: None,
-        confidence: None,
-        p_value: None,
+        confidence: Num(0.0),
+        p_value: Num(0.0),
     };
     crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None }
 }

@@ -101,11 +101,12 @@ mod tests {
     use super::*;
 
     fn feed(flat: &mut Flat, values: impl Iterator<Item = f32>) -> f32 {
-        values.map(|x| {
-            flat.step(&[x], &[true], true);
-            flat.scores()[0]
-        })
-        .fold(0.0, f32::max)
+        values
+            .map(|x| {
+                flat.step(&[x], &[true], true);
+                flat.scores()[0]
+            })
+            .fold(0.0, f32::max)
     }
 
     #[test]

@@ -235,7 +235,11 @@ impl Reader<'_> {
         Ok(*head)
     }
 
-    fn list<T>(&mut self, most: usize, item: impl Fn(&mut Self) -> Result<T, StateError>) -> Result<Vec<T>, StateError> {
+    fn list<T>(
+        &mut self,
+        most: usize,
+        item: impl Fn(&mut Self) -> Result<T, StateError>,
+    ) -> Result<Vec<T>, StateError> {
         let count = self.u32()? as usize;
         if count > most {
             return Err(StateError::Damaged("too many entries"));

@@ -275,7 +275,8 @@ mod tests {
     fn length(fit: &BlockFit, f: &[[f32; 3]; FEATURES]) -> f32 {
         let side = fit.mean.len();
         let c: Vec<f32> = f.iter().flatten().zip(&fit.mean).map(|(x, m)| x - m).collect();
-        (0..side).map(|j| (0..side).map(|i| c[i] * fit.factor[i * side + j]).sum::<f32>().powi(2)).sum::<f32>() / fit.expected
+        (0..side).map(|j| (0..side).map(|i| c[i] * fit.factor[i * side + j]).sum::<f32>().powi(2)).sum::<f32>()
+            / fit.expected
     }
 
     fn learned(points: usize) -> Subspace {

@@ -243,7 +243,10 @@ mod tests {
     fn features_have_the_variances_of_their_series() {
         let white: [f32; WINDOW] = std::array::from_fn(|l| if l == 0 { 2.0 } else { 0.0 });
         let [level, slow, quick] = feature_variances(&white, 1_000_000);
-        assert!((level - 2.0).abs() < 0.01 && (slow - 0.1).abs() < 0.01 && (quick - 1.6).abs() < 0.01, "{level} {slow} {quick}");
+        assert!(
+            (level - 2.0).abs() < 0.01 && (slow - 0.1).abs() < 0.01 && (quick - 1.6).abs() < 0.01,
+            "{level} {slow} {quick}"
+        );
         let smooth: [f32; WINDOW] = std::array::from_fn(|l| 2.0 * 0.99_f32.powi(l as i32));
         let [_, slow, quick] = feature_variances(&smooth, 1_000_000);
         assert!(slow > 1.8 && quick < 0.1, "{slow} {quick}");

@@ -54,7 +54,12 @@ fn fitted(series: usize) -> Fitted {
     let slots: Vec<u32> = (0..series as u32).collect();
     let one = Whitening::fit(&std::array::from_fn(|lag| 0.8_f32.powi(lag as i32)), 3600);
     let clusters = vec![vec![[1.0; NUMBERS]; MODELS]; series];
-    Fitted { windows: vec![one; series], season: Vec::new(), clusters, blocks: subspace.fit(&slots, &vec![[1.0; 3]; series]) }
+    Fitted {
+        windows: vec![one; series],
+        season: Vec::new(),
+        clusters,
+        blocks: subspace.fit(&slots, &vec![[1.0; 3]; series]),
+    }
 }
 
 fn main() {

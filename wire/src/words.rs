@@ -81,7 +81,7 @@ const NAMES: &[(&str, &str)] = &[
 
 /// The likely kind of trouble in words: "likely memory (82 % sure)"; empty when nothing is known.
 #[must_use]
-pub fn likely(fault: Option<FaultKind>, confidence: Option<Num>) -> String {
+pub fn likely(fault: Option<FaultKind>, confidence: Num) -> String {
     let words = match fault {
         None | Some(FaultKind::Unknown) => return String::new(),
         Some(FaultKind::Cpu) => "the processors",
@@ -95,8 +95,8 @@ pub fn likely(fault: Option<FaultKind>, confidence: Option<Num>) -> String {
         Some(FaultKind::Sensor) => "a sensor",
         Some(FaultKind::Clock) => "the clock",
     };
-    match confidence.and_then(Num::get) {
-        Some(sure) if sure < 0.995 => format!("likely {words} ({:.0} % sure)", sure * 100.0),
+    match confidence.get() {
+        Some(sure) if sure > 0.0 && sure < 0.995 => format!("likely {words} ({:.0} % sure)", sure * 100.0),
         _ => format!("likely {words}"),
     }
 }

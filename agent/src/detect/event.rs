@@ -53,8 +53,8 @@ impl Sender {
             persisting: false,
             injected: false,
             fault: None,
-            confidence: None,
-            p_value: None,
+            confidence: Num(0.0),
+            p_value: Num(0.0),
         }
     }
 }

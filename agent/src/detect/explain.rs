@@ -55,6 +55,9 @@ const SIGNS: &[(&str, &str, FaultKind, f32)] = &[
     ("system.linux.ip.", "", FaultKind::Network, 0.7),
     ("system.linux.icmp.", "", FaultKind::Network, 1.0),
     ("hw.", "", FaultKind::Sensor, 2.0),
+    ("system.linux.board.", "", FaultKind::Sensor, 2.0),
+    ("system.linux.unit.", "", FaultKind::Service, 2.0),
+    ("probe.", "", FaultKind::Service, 2.0),
 ];
 
 /// Series of a kind that count.
@@ -99,7 +102,9 @@ pub fn kind<'a>(shares: impl Iterator<Item = (&'a SeriesDef, f32)>) -> Option<(F
 pub fn culprit(kind: Option<FaultKind>, processes: &[ProcessNote]) -> Option<&ProcessNote> {
     let weight = |p: &ProcessNote| {
         let value = match kind {
-            Some(FaultKind::Memory) => p.memory_growth.get().unwrap_or(0.0).max(0.0) + 0.05 * p.memory.get().unwrap_or(0.0),
+            Some(FaultKind::Memory) => {
+                p.memory_growth.get().unwrap_or(0.0).max(0.0) + 0.05 * p.memory.get().unwrap_or(0.0)
+            }
             Some(FaultKind::DiskIo | FaultKind::DiskFull) => p.io.get().unwrap_or(0.0),
             _ => p.cpu.get().unwrap_or(0.0),
         };

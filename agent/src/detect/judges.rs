@@ -2,8 +2,8 @@
 //! Each has half of the alarm budget.
 
 use tacit_models::{DetectorConfig, Step};
-use tacit_wire::message::Event;
 use tacit_wire::Digest;
+use tacit_wire::message::Event;
 
 use super::model::{ModelJudge, Surroundings};
 use crate::clock::Tick;
@@ -65,7 +65,6 @@ impl Judges {
         let (fast, slow) = (self.fast.follow(at, around), self.slow.follow(at, around));
         fast.into_iter().chain(slow)
     }
-
 
     /// The model in force on samples.
     #[must_use]

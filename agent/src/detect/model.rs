@@ -188,12 +188,13 @@ impl ModelJudge {
         let mut event = around.sender.event(open.id, EventKind::Anomaly, phase, at, open.onset);
         event.severity = Num::quantised(open.severity);
         event.score = Num::quantised(open.score);
-        event.p_value = Some(Num::quantised(open.p_value));
+        event.p_value = Num::quantised(open.p_value);
         let list: Vec<Evidence> = evidence.iter().map(|(_, e)| e.clone()).collect();
         let shares = self.detector.onset_shares().iter().enumerate();
         let shares = shares.filter_map(|(slot, share)| Some((&around.dictionary.get(slot)?.def, *share)));
         let kind = explain::kind(shares);
-        (event.fault, event.confidence) = (kind.map(|(kind, _)| kind), kind.map(|(_, sure)| Num::quantised(sure)));
+        (event.fault, event.confidence) =
+            (kind.map(|(kind, _)| kind), kind.map_or(Num(0.0), |(_, sure)| Num::quantised(sure)));
         event.text = words::anomaly(&list, &processes, event.fault, open.onset.wall_ms);
         let named: Vec<(usize, &SeriesDef)> =
             evidence.iter().filter_map(|(slot, _)| Some((*slot, &around.dictionary.get(*slot)?.def))).collect();

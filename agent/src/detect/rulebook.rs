@@ -170,7 +170,7 @@ impl RuleBook {
         event.rule = Some(finding.rule.to_owned());
         event.severity = Num(finding.severity);
         event.text.clone_from(&finding.text);
-        (event.fault, event.confidence) = (fault(finding.rule), Some(Num(1.0)));
+        (event.fault, event.confidence) = (fault(finding.rule), Num(1.0));
         event.evidence.clone_from(&finding.evidence);
         event.context = note_of(finding, onset).into_iter().collect();
         Some(event)
@@ -185,7 +185,7 @@ impl RuleBook {
             if !stays {
                 let mut event = sender.event(open.id, EventKind::Rule, Phase::Close, at, open.onset);
                 event.rule = Some(open.rule.to_owned());
-                (event.fault, event.confidence) = (fault(open.rule), Some(Num(1.0)));
+                (event.fault, event.confidence) = (fault(open.rule), Num(1.0));
                 event.text = format!("{} is not mounted any more", open.subject);
                 events.push(event);
             }

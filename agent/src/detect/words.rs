@@ -58,7 +58,9 @@ fn doing(p: &ProcessNote, fault: Option<FaultKind>) -> String {
             format!("{}, +{} since the scan before", memory(), scaled(growth, "B"))
         }
         (Some(FaultKind::Memory), ..) => memory(),
-        (Some(FaultKind::DiskIo | FaultKind::DiskFull), _, Some(io)) if io > 0.0 => format!("{} of disk", scaled(io, "B/s")),
+        (Some(FaultKind::DiskIo | FaultKind::DiskFull), _, Some(io)) if io > 0.0 => {
+            format!("{} of disk", scaled(io, "B/s"))
+        }
         _ => format!("{}, {}", cores(), memory()),
     }
 }

@@ -158,8 +158,12 @@ impl AgentRun {
         // Threads that ended are in the process's own count only, which is coarse: the larger of both is the truth.
         let whole = (process::cpu_seconds(pid) - before.cpu) / minutes;
         let by_thread: f64 = cpu_by_part.values().sum();
-        let nodes =
-            self.collector.as_ref().map(|c| self.runtime.block_on(c.store().nodes(None, 10))).transpose()?.unwrap_or_default();
+        let nodes = self
+            .collector
+            .as_ref()
+            .map(|c| self.runtime.block_on(c.store().nodes(None, 10)))
+            .transpose()?
+            .unwrap_or_default();
         let series = nodes.first().map_or(0, |n| n.report.as_ref().map_or(n.birth.series, |r| r.series));
         Ok(Row {
             name: self.name.clone(),

@@ -68,7 +68,8 @@ fn scores_are_written_for_all_points_before_a_label_is_read() {
         assert_eq!((scores.len(), bytes.len()), (POINTS, 4 * POINTS));
         assert!(scores.iter().all(|s| s.is_finite()));
         let highest = (TRAIN_END..POINTS).max_by(|a, b| scores[*a].total_cmp(&scores[*b])).unwrap();
-        assert!(FAULT.contains(&highest), "{kind}: the highest is at {highest}");
+        // Means of twenty points look back: the highest may come as much later.
+        assert!((FAULT.start..FAULT.end + 20).contains(&highest), "{kind}: the highest is at {highest}");
     }
 }
 

@@ -6,8 +6,8 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tacit_collector::store::{Incident, IncidentDetail, IncidentState};
-use tacit_wire::{Num, words};
 use tacit_wire::message::Evidence;
+use tacit_wire::{Num, words};
 
 use super::{print, print_json};
 use crate::arguments::{Incident as Action, Incidents, OneIncident};

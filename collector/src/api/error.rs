@@ -115,7 +115,9 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         let (status, code, hint) = match &error {
             StoreError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "it may have been forgotten meanwhile"),
-            StoreError::Conflict(_) | StoreError::Stale(_) => (StatusCode::CONFLICT, "conflict", "look at its state again"),
+            StoreError::Conflict(_) | StoreError::Stale(_) => {
+                (StatusCode::CONFLICT, "conflict", "look at its state again")
+            }
             StoreError::Database(_) | StoreError::TooNew { .. } => {
                 tracing::error!(%error, "A request failed.");
                 (StatusCode::INTERNAL_SERVER_ERROR, "store", "the collector's log says more")

@@ -10,8 +10,8 @@ use axum::response::sse::Event;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
-use tacit_wire::{NodeId, SeriesDef};
 use tacit_wire::message::{CommandKind, ResultBody};
+use tacit_wire::{NodeId, SeriesDef};
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 

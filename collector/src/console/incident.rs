@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tacit_wire::message::{Direction, Event, EventKind, Evidence, ProcessNote};
 use tacit_wire::series::label;
-use tacit_wire::{Num, words};
+use tacit_wire::words;
 
 use super::format::{self, Line, line, time};
 use super::{Page, render};
@@ -269,6 +269,10 @@ fn model(event: &Event) -> String {
         "Judged on the node by model {} in stage {stage}; alarm value {:.2} above its threshold{}.",
         digest.short(),
         event.score.0,
-        event.p_value.and_then(Num::get).map_or(String::new(), |p| format!("; chance of it in a quiet sample {p:.0e}"))
+        event
+            .p_value
+            .get()
+            .filter(|p| *p > 0.0)
+            .map_or(String::new(), |p| format!("; chance of it in a quiet sample {p:.0e}"))
     )
 }

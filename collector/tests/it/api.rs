@@ -275,7 +275,10 @@ async fn lists_are_newest_first_and_bounded() {
     let incidents = site.json("/api/v1/incidents?limit=2").await;
     assert_eq!(names(&incidents["incidents"], "/nodes/0"), ["web-3", "web-2"]);
     let nodes = site.json("/api/v1/nodes").await;
-    assert_eq!((names(&nodes["nodes"], "/node"), &nodes["next"]), (strings(&["web-1", "web-2", "web-3"]), &Value::Null));
+    assert_eq!(
+        (names(&nodes["nodes"], "/node"), &nodes["next"]),
+        (strings(&["web-1", "web-2", "web-3"]), &Value::Null)
+    );
     let first = site.json("/api/v1/nodes?limit=2").await;
     assert_eq!((names(&first["nodes"], "/node"), &first["next"]), (strings(&["web-1", "web-2"]), &json!("web-2")));
     let rest = site.json("/api/v1/nodes?limit=2&after=web-2").await;

@@ -87,8 +87,8 @@ pub fn event(node: &str, seq: u64, id: u8, phase: Phase) -> Event {
         persisting: false,
         injected: false,
         fault: None,
-        confidence: None,
-        p_value: None,
+        confidence: Num(0.0),
+        p_value: Num(0.0),
     }
 }
 

@@ -76,7 +76,8 @@ impl Detector {
     /// Ties come back where the block of slots holds series of one saved block only; else they are learned anew.
     fn restore_ties(&mut self, slot: usize, series: &SavedSeries) {
         let place = |keys: &[u64], key: u64| keys.iter().position(|k| *k == key);
-        let found = self.dormant.blocks.iter().enumerate().find_map(|(b, block)| Some((b, place(&block.keys, series.key)?)));
+        let found =
+            self.dormant.blocks.iter().enumerate().find_map(|(b, block)| Some((b, place(&block.keys, series.key)?)));
         let Some((number, a)) = found else { return };
         self.dormant.home.resize(self.config.capacity.div_ceil(BLOCK), None);
         let home = self.dormant.home[slot / BLOCK].get_or_insert(number);
@@ -115,7 +116,8 @@ impl Detector {
 
     /// Makes room for more slots. All is kept but the last sixteen points; the model comes back with the next fit.
     pub fn grow(&mut self, capacity: usize) {
-        let mut larger = Self::new(DetectorConfig { capacity: capacity.max(self.config.capacity), ..self.config.clone() });
+        let mut larger =
+            Self::new(DetectorConfig { capacity: capacity.max(self.config.capacity), ..self.config.clone() });
         larger.verdict = self.verdict.clone();
         larger.fusion = self.fusion.clone();
         let state = self.state();

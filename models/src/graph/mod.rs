@@ -169,7 +169,13 @@ fn lag_clusters(g: &mut GraphBuilder, series: &[Vec<[f32; NUMBERS]>]) -> String 
 }
 
 /// A block's share of the squared length of the state.
-fn state(g: &mut GraphBuilder, features: &str, columns: std::ops::Range<usize>, block: &BlockFit, scale: f32) -> String {
+fn state(
+    g: &mut GraphBuilder,
+    features: &str,
+    columns: std::ops::Range<usize>,
+    block: &BlockFit,
+    scale: f32,
+) -> String {
     let side = block.mean.len();
     let own = g.slice(features, 1, columns.start as i64, columns.end as i64);
     let own = g.reshape(&own, &[1, side]);
@@ -208,7 +214,12 @@ mod tests {
         let model = |k: usize| -> [f32; NUMBERS] { std::array::from_fn(|i| seed[(i + k) % seed.len()].abs() * 0.1) };
         let clusters = (0..n).map(|s| (0..s % (MODELS + 2)).take(MODELS).map(|k| model(s + k)).collect()).collect();
         let slots: Vec<u32> = (0..n as u32).collect();
-        Fitted { season: if season { windows.clone() } else { vec![] }, windows, clusters, blocks: subspace.fit(&slots, &vec![[1.0; 3]; n]) }
+        Fitted {
+            season: if season { windows.clone() } else { vec![] },
+            windows,
+            clusters,
+            blocks: subspace.fit(&slots, &vec![[1.0; 3]; n]),
+        }
     }
 
     proptest! {

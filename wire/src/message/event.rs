@@ -299,14 +299,17 @@ pub struct Event {
     #[n(19)]
     #[serde(default)]
     pub fault: Option<FaultKind>,
-    /// How sure that is, 0 to 1.
+    /// How sure that is, 0 (not known) to 1.
     #[n(20)]
+    #[cbor(default)]
     #[serde(default)]
-    pub confidence: Option<Num>,
-    /// Chance of such a score in one sample while all is well, as the model's own tail has it; the smallest so far.
+    pub confidence: Num,
+    /// Chance of such a score in one sample while all is well, as the model's own tail has it; the smallest so far, 0 where
+    /// that is not known.
     #[n(21)]
+    #[cbor(default)]
     #[serde(default)]
-    pub p_value: Option<Num>,
+    pub p_value: Num,
 }
 
 impl Message for Event {

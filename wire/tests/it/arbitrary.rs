@@ -129,7 +129,19 @@ macro_rules! open_enums {
         }
     })+ };
 }
-open_enums!(Stage, Lane, EventKind, Phase, Direction, FaultKind, ContextKind, Protocol, OwnerKind, ConfigState, Profile);
+open_enums!(
+    Stage,
+    Lane,
+    EventKind,
+    Phase,
+    Direction,
+    FaultKind,
+    ContextKind,
+    Protocol,
+    OwnerKind,
+    ConfigState,
+    Profile
+);
 
 macro_rules! structs {
     ($($name:ident { $($field:ident)* })+) => { $(impl Arbitrary for $name {

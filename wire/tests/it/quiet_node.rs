@@ -309,7 +309,7 @@ pub fn event(noise: &mut Noise, phase: u64) -> Event {
         persisting: false,
         injected: false,
         fault: None,
-        confidence: None,
-        p_value: None,
+        confidence: Num(0.0),
+        p_value: Num(0.0),
     }
 }

@@ -172,7 +172,8 @@ mod tests {
     fn one_large_file_in_the_first_minutes_is_not_a_rate() {
         for at in 1..14 {
             let mut rule = DiskFull::new(12.0 * 3600.0);
-            let told = (0..40).any(|m| look(&mut rule, m, 50 * GB + if m >= at { 3 * GB } else { 0 } + m * 1_000_000).broken);
+            let told =
+                (0..40).any(|m| look(&mut rule, m, 50 * GB + if m >= at { 3 * GB } else { 0 } + m * 1_000_000).broken);
             assert!(!told, "a file at minute {at}");
         }
     }

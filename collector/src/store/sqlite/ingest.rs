@@ -121,6 +121,15 @@ pub fn rank(phase: Phase) -> i64 {
     }
 }
 
+/// Whether a phase was said before the one that is known. An event that closed may come back to life, so time decides; only
+/// between two boots, whose times cannot be compared, the phases' order does.
+fn is_late(known: &Event, known_phase: i64, m: &Event) -> bool {
+    if known.head.boot != m.head.boot {
+        return known_phase > rank(m.phase);
+    }
+    (m.head.mono_ms, rank(m.phase)) < (known.head.mono_ms, known_phase)
+}
+
 fn event(t: &Transaction<'_>, m: &Event, offset: i64, now: i64) -> Result<(), StoreError> {
     let node: &NodeId = &m.head.node;
     let known = t
@@ -129,7 +138,7 @@ fn event(t: &Transaction<'_>, m: &Event, offset: i64, now: i64) -> Result<(), St
         .optional()?;
     let mut newest = m.clone();
     if let Some((phase, before)) = &known {
-        if *phase > rank(m.phase) {
+        if is_late(before, *phase, m) {
             return Ok(());
         }
         // A later phase repeats what earlier ones said, but may leave out what is large.

@@ -170,3 +170,26 @@ fn a_late_death_changes_nothing() {
         assert_eq!(store.node(&node).await.unwrap().unwrap().presence, Presence::Stopped);
     });
 }
+
+/// An event that closed may come back to life; what was said before it closed and comes late may not.
+#[test]
+fn time_decides_between_phases_of_an_event() {
+    use tacit_wire::message::{EventKind, Phase};
+    let (_folder, store) = store();
+    let said = |seq: u64, phase, mono_ms| {
+        let mut event = crate::fixtures::event(1, EventKind::Anomaly, phase, 0).event;
+        (event.head.seq, event.head.mono_ms) = (Seq(seq), mono_ms);
+        Incoming { site: "lab".parse().unwrap(), received_ms: 1, bytes: 1, body: IncomingBody::Event(Box::new(event)) }
+    };
+    let node = "web-1".parse().unwrap();
+    block(async {
+        let phase = async || store.event(&node, tacit_wire::EventId([1; 8])).await.unwrap().unwrap().event.phase;
+        store.commit(vec![said(1, Phase::Open, 1000), said(3, Phase::Close, 3000)]).await.unwrap();
+        store.commit(vec![said(2, Phase::Update, 2000)]).await.unwrap();
+        assert_eq!(phase().await, Phase::Close, "a late update does not bring it back");
+        store.commit(vec![said(4, Phase::Update, 4000)]).await.unwrap();
+        assert_eq!(phase().await, Phase::Update, "it came back");
+        store.commit(vec![said(5, Phase::Close, 5000)]).await.unwrap();
+        assert_eq!(phase().await, Phase::Close);
+    });
+}
