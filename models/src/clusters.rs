@@ -151,7 +151,7 @@ impl Clusters {
                 (self.fresh[slot], *newest) = (0, 0.0);
                 continue;
             }
-            let x = values[slot];
+            let x = values.get(slot).copied().unwrap_or(0.0);
             let difference = if self.fresh[slot] == 0 { 0.0 } else { x - self.last[slot] };
             let (one, two) = (self.differences[0][slot], self.differences[1][slot]);
             *newest = if self.fresh[slot] < 3 { 0.0 } else { (difference + one + two) / 3.0 };

@@ -39,8 +39,8 @@ impl Judges {
             Some(bytes) => split(bytes).map(|(fast, slow)| (Some(fast), Some(slow)))?,
         };
         Ok(Self {
-            fast: ModelJudge::new(config(period_ms), fast, false, quiet_until)?,
-            slow: ModelJudge::new(config(MINUTE_MS), slow, true, quiet_until)?,
+            fast: ModelJudge::new(&config(period_ms), fast, false, quiet_until)?,
+            slow: ModelJudge::new(&config(MINUTE_MS), slow, true, quiet_until)?,
         })
     }
 

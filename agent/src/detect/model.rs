@@ -79,10 +79,10 @@ impl ModelJudge {
     ///
     /// # Errors
     /// When `learned` cannot be used.
-    pub fn new(config: DetectorConfig, learned: Option<&[u8]>, slow: bool, quiet_until: u64) -> Result<Self, String> {
+    pub fn new(config: &DetectorConfig, learned: Option<&[u8]>, slow: bool, quiet_until: u64) -> Result<Self, String> {
         let (span, period_ms) = (if slow { Span::Minutes } else { Span::Samples }, u64::from(config.period_ms));
         // Memory is taken when series are bound.
-        let (most_series, config) = (config.capacity, DetectorConfig { capacity: 0, ..config });
+        let (most_series, config) = (config.capacity, DetectorConfig { capacity: 0, ..config.clone() });
         let detector = match learned {
             None => Detector::new(config),
             Some(bytes) => Detector::restore(config, bytes).map_err(|e| e.to_string())?,

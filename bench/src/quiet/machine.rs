@@ -256,7 +256,7 @@ fn one_series(i: usize, random: &mut Random) -> Series {
         _ => (1.0, 0.0),
     };
     let base = 10.0_f32.powf(random.uniform() * 6.0 - 1.0);
-    let quantum = if i % 3 == 0 { base * 0.05 } else { 0.0 };
+    let quantum = if i.is_multiple_of(3) { base * 0.05 } else { 0.0 };
     let spikes = if i % 10 < 8 && i % 4 == 1 { 0.002 * random.uniform() } else { 0.0 };
     Series { base, weights, noise, spikes, wander: 0.0, quantum, follow, smooth: 0.0 }
 }
