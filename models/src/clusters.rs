@@ -20,7 +20,7 @@ pub const NUMBERS: usize = 2 * LAGS + 2;
 /// Models being trained at a time.
 const TRAINEES: usize = 2;
 
-/// Where a centre starts to be held by what it has seen.
+/// Points that must have counted for the range before a model is made of a window.
 const SETTLED: u32 = 20;
 
 /// Points of a window before its distances count for the range: the centres have to settle first.
@@ -32,7 +32,7 @@ pub struct Clusters {
     capacity: usize,
     /// Half a window in points.
     step: u32,
-    /// Last differences: `[k][slot]`, k = 0 newest, and the means of three of them.
+    /// The last value of each slot, and the last two differences, the newest first.
     last: Vec<f32>,
     differences: [Vec<f32>; 2],
     /// `[lag][slot]`, oldest lag first: what a graph takes.
@@ -137,7 +137,7 @@ impl Clusters {
 
     /// Sets the smallest change of a slot's series that matters on any machine.
     pub fn set_floor(&mut self, slot: usize, floor: f32) {
-        self.floors[slot] = if floor.is_finite() { floor.max(0.0) } else { 0.0 };
+        self.floors[slot] = floor;
     }
 
     /// One point of every slot: movements, and with `learn` the models of tomorrow. `present(slot)`: the value is real.

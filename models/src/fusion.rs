@@ -24,6 +24,16 @@ pub struct Parts {
     pub flat: f32,
 }
 
+impl Parts {
+    /// Those that are measured by their own 99 % points.
+    fn measured(&self) -> [f32; MEASURED] {
+        [self.windows, self.state, self.season, self.clusters, self.drift]
+    }
+}
+
+/// Parts that have a 99 % point.
+pub const MEASURED: usize = 5;
+
 /// Weight of the lag clusters beside windows and state.
 const CLUSTERS: f32 = 0.5;
 
@@ -33,11 +43,11 @@ const FLAT: f32 = 1.0;
 /// Running 99 % points and the sums.
 #[derive(Debug, Clone)]
 pub struct Fusion {
-    tails: [RunningQuantile; 5],
+    tails: [RunningQuantile; MEASURED],
 }
 
-/// Where the 99 % points start, in the order of [`Parts`]: what quiet machines had.
-const START: [f32; 5] = [1.0, 1.4, 1.0, 0.4, 0.8];
+/// Where the 99 % points start, in the order of [`Parts::measured`]: what quiet machines had.
+const START: [f32; MEASURED] = [1.0, 1.4, 1.0, 0.4, 0.8];
 
 impl Fusion {
     /// For a point every `period_ms`.
@@ -54,8 +64,8 @@ impl Fusion {
     /// Severity and alarm of a point.
     #[must_use]
     pub fn fuse(&self, parts: &Parts) -> (f32, f32) {
-        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift];
-        let [windows, state, season, clusters, drift]: [f32; 5] =
+        let list = parts.measured();
+        let [windows, state, season, clusters, drift]: [f32; MEASURED] =
             std::array::from_fn(|i| list[i] / self.tails[i].value.exp().max(1e-3));
         let severity = windows + state + season + CLUSTERS * clusters + FLAT * parts.flat;
         (severity, severity + drift)
@@ -69,20 +79,19 @@ impl Fusion {
 
     /// Learns one point.
     pub fn learn(&mut self, parts: &Parts) {
-        let list = [parts.windows, parts.state, parts.season, parts.clusters, parts.drift];
-        for (tail, part) in self.tails.iter_mut().zip(list) {
+        for (tail, part) in self.tails.iter_mut().zip(parts.measured()) {
             tail.learn((0.001 + part).ln());
         }
     }
 
     /// The 99 % points in log and the points behind them, for keeping.
     #[must_use]
-    pub fn save(&self) -> [(f32, u32); 5] {
+    pub fn save(&self) -> [(f32, u32); MEASURED] {
         std::array::from_fn(|i| (self.tails[i].value, self.tails[i].points))
     }
 
     /// Continues from what [`Fusion::save`] gave.
-    pub fn resume(&mut self, saved: &[(f32, u32); 5]) {
+    pub fn resume(&mut self, saved: &[(f32, u32); MEASURED]) {
         for (tail, (value, points)) in self.tails.iter_mut().zip(saved) {
             tail.resume(*value, *points);
         }

@@ -150,6 +150,8 @@ pub struct Decision {
 pub enum Fusion {
     /// Their mean.
     Mean,
+    /// Every part in units of its own 99 % point, summed ([`crate::fusion`]): for what is fitted on the node.
+    SumOfParts,
 }
 
 /// Where the threshold comes from.
@@ -198,6 +200,9 @@ impl Manifest {
         }
         if self.format == Format::FittedOnNode && self.input.rows != WINDOW {
             return wrong("input.rows", &self.input.rows, "16, the window that is fitted on the node");
+        }
+        if self.format == Format::Onnx && self.decision.fusion != Fusion::Mean {
+            return wrong("decision.fusion", &self.decision.fusion, "mean");
         }
         if self.input.period_ms == 0 {
             return wrong("input.period_ms", &self.input.period_ms, "at least 1");
@@ -270,7 +275,7 @@ impl Manifest {
 }
 
 /// The manifest of the built-in detector.
-pub const WHITENED_WINDOWS: &str = include_str!("../packages/whitened-windows/manifest.toml");
+pub const HOST_DETECTOR: &str = include_str!("../packages/host-detector/manifest.toml");
 
 #[cfg(test)]
 mod tests {
@@ -297,7 +302,7 @@ mod tests {
 
     #[test]
     fn the_shipped_manifest_parses() {
-        let manifest = Manifest::parse(WHITENED_WINDOWS).expect("shipped");
+        let manifest = Manifest::parse(HOST_DETECTOR).expect("shipped");
         assert_eq!(manifest.format, Format::FittedOnNode);
         assert_eq!(manifest.limits(300), Limits::new([16, 300], 300));
     }

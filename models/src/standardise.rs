@@ -118,7 +118,7 @@ impl Standardiser {
     /// Sets the smallest change of a slot's series that matters on any machine, in its unit: what it varies by less says
     /// nothing, however calm it was.
     pub fn set_floor(&mut self, slot: usize, floor: f32) {
-        self.floors[slot] = if floor.is_finite() { floor.max(0.0) } else { 0.0 };
+        self.floors[slot] = floor;
     }
 
     /// What [`Standardiser::set_floor`] set.

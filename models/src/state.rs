@@ -17,6 +17,7 @@ use half::f16;
 
 use crate::clusters::{MODELS, NUMBERS};
 use crate::creep::Anchor;
+use crate::fusion::MEASURED;
 use crate::season::PHASES;
 use crate::standardise::{Level, Phase};
 use crate::subspace::{BLOCK, FEATURES};
@@ -96,7 +97,7 @@ impl SavedBlock {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SavedState {
     pub verdict: Saved,
-    pub fusion: [(f32, u32); 5],
+    pub fusion: [(f32, u32); MEASURED],
     pub series: Vec<SavedSeries>,
     pub blocks: Vec<SavedBlock>,
 }
@@ -214,7 +215,7 @@ pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateEr
     let seen = (largest, points, r.f32()?);
     let open_paused_ms = Some(r.u64()?).filter(|ms| *ms != u64::MAX);
     let verdict = Saved { learned, young, quantile, tail, margin, seen, events, open_paused_ms };
-    let mut fusion = [(0.0, 0); 5];
+    let mut fusion = [(0.0, 0); MEASURED];
     for tail in &mut fusion {
         *tail = r.tail()?;
     }

@@ -234,8 +234,8 @@ impl ModelJudge {
                     unit: def.unit.clone(),
                     share: Num::quantised(share),
                     observed: Num::quantised(observed),
-                    low: Num::quantised(physical(low, &def.unit)),
-                    high: Num::quantised(high),
+                    low: Num::quantised(reachable(low, def)),
+                    high: Num::quantised(reachable(high, def)),
                     direction: if flat { Direction::Flat } else { direction(observed, low, high) },
                 };
                 Some((slot, evidence))
@@ -296,7 +296,13 @@ fn is_judged(def: &SeriesDef) -> bool {
     ![semconv::PROBE_HTTP_STATUS.name, semconv::PROBE_CERTIFICATE.name].contains(&def.name.as_str())
 }
 
-/// A band may reach below zero by arithmetic; what is counted or shared cannot.
-fn physical(low: f32, unit: &str) -> f32 {
-    if unit == "Cel" { low } else { low.max(0.0) }
+/// An end of a band as far as the series can reach: by arithmetic a band goes below nothing and above the whole. Series
+/// from outside may mean anything.
+fn reachable(end: f32, def: &SeriesDef) -> f32 {
+    let own = semconv::ALL.iter().any(|m| m.name == def.name);
+    match def.unit.as_str() {
+        unit if !own || unit == "Cel" => end,
+        "1" => end.clamp(0.0, 1.0),
+        _ => end.max(0.0),
+    }
 }

@@ -1,23 +1,20 @@
 //! The sentence of an anomaly: "pressure (memory some) 38 % (usual 0 % to 2.0 %) since 12:03:10 UTC and 7 more; top process
-//! postgres 6.1 GB, +4.8 GB in the last scan".
+//! postgres 6.1 GB, +4.8 GB since the scan before".
 
 use tacit_wire::message::{Direction, Evidence, FaultKind, ProcessNote};
 use tacit_wire::words::{digits, is_known, name, scaled, value};
-use tacit_wire::{SeriesDef, SeriesId};
 
 use super::explain::{culprit, kind_of};
 
 /// The series that heads the sentence: of the likely kind and one that people have a word for, unless another one weighs
-/// much more.
+/// much more; and the whole machine before one of its processors.
 fn headline(evidence: &[Evidence], fault: Option<FaultKind>) -> Option<&Evidence> {
     let first = evidence.first()?;
-    let of_kind = |e: &&Evidence| {
-        let (id, name, attributes, unit) = (SeriesId(0), e.name.clone(), e.attributes.clone(), e.unit.clone());
-        fault.is_some() && kind_of(&SeriesDef { id, name, attributes, unit }) == fault
-    };
+    let of_kind = |e: &&Evidence| fault.is_some() && kind_of(&e.name, &e.attributes) == fault;
     let known = |e: &&Evidence| is_known(&e.name) && e.share.0 >= 0.3 * first.share.0;
-    let mut both = evidence.iter().filter(of_kind).filter(known);
-    both.next().or_else(|| evidence.iter().find(known)).or(Some(first))
+    let of_one_core = |e: &&Evidence| e.attributes.iter().any(|a| a.key == "cpu.logical_number");
+    let both = evidence.iter().filter(of_kind).filter(known).min_by_key(of_one_core);
+    both.or_else(|| evidence.iter().filter(known).min_by_key(of_one_core)).or(Some(first))
 }
 
 /// The sentence of an anomaly that began at `onset_ms` (Unix milliseconds).

@@ -132,13 +132,6 @@ impl History {
         })
     }
 
-    /// Minute means of one slot, oldest first.
-    pub fn minutes_of(&self, slot: usize) -> impl Iterator<Item = (Tick, f32)> {
-        self.minutes
-            .order()
-            .map(move |row| (self.minutes.times[row], self.minutes.rows[row * self.capacity + slot].to_f32()))
-    }
-
     /// The values of a slot between two moments, oldest first.
     fn values(&self, span: Span, slot: usize, between: RangeInclusive<u64>) -> impl Iterator<Item = (Tick, f32)> {
         let (samples, minutes) = match span {
@@ -214,8 +207,9 @@ mod tests {
         history.push_minute(tick(1), &[1.0, 2.0]);
         history.clear(1);
         assert!(history.between(0, u64::MAX).all(|(_, v)| v[0] == 1.0 && v[1].is_nan()));
-        assert!(history.minutes_of(1).all(|(_, v)| v.is_nan()));
-        assert_eq!(history.minutes_of(0).map(|(_, v)| v).collect::<Vec<_>>(), [1.0]);
+        assert!(history.values(Span::Minutes, 1, 0..=u64::MAX).all(|(_, v)| v.is_nan()));
+        let minutes = history.values(Span::Minutes, 0, 0..=u64::MAX).map(|(_, v)| v);
+        assert_eq!(minutes.collect::<Vec<_>>(), [1.0]);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! A machine that has nothing wrong, second by second: a web service with a daily and weekly course, jobs each minute, five
 //! minutes, hour and night, deploys, package upgrades and reboots. Not a recording, and no easier than one: noise is heavy
-//! tailed, series are quantised, mostly idle, or move together.
+//! tailed, series are quantised, mostly idle, or move together. The same seed gives the same machine.
+
+use fastrand::Rng;
 
 /// Seconds of a day.
 pub const DAY: u64 = 86_400;
@@ -33,35 +35,6 @@ impl Doing {
     }
 }
 
-/// A small, fast generator: the same seed gives the same machine.
-#[derive(Debug, Clone)]
-pub struct Random(u64);
-
-impl Random {
-    /// Any seed.
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0xd1b5_4a32_d192_ed03)
-    }
-
-    /// Uniform in 0..1.
-    pub fn uniform(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1_u64 << 24) as f32
-    }
-
-    /// About normal, deviation 1.
-    pub fn normal(&mut self) -> f32 {
-        (0..4).map(|_| self.uniform() - 0.5).sum::<f32>() * 1.732
-    }
-
-    /// Exponential, mean 1.
-    fn exponential(&mut self) -> f32 {
-        -self.uniform().max(1e-7).ln()
-    }
-}
-
 /// Hidden activities that series are made of.
 const HIDDEN: usize = 8;
 
@@ -86,7 +59,7 @@ struct Series {
 /// The machine.
 #[derive(Debug)]
 pub struct Machine {
-    random: Random,
+    random: Rng,
     series: Vec<Series>,
     values: Vec<f32>,
     second: u64,
@@ -107,7 +80,7 @@ pub struct Machine {
 impl Machine {
     /// A machine of so many series.
     pub fn new(series: usize, seed: u64) -> Self {
-        let mut random = Random::new(seed);
+        let mut random = Rng::with_seed(seed);
         let list = (0..series).map(|i| one_series(i, &mut random)).collect();
         let mut machine = Self {
             series: list,
@@ -132,8 +105,8 @@ impl Machine {
 
     /// A moment about so many days from now, in working hours.
     fn later(&mut self, now: u64, days: f32) -> u64 {
-        let day = now / DAY + (days * (0.5 + self.random.uniform())).max(1.0) as u64;
-        day * DAY + 9 * 3600 + (self.random.uniform() * 8.0 * 3600.0) as u64
+        let day = now / DAY + (days * (0.5 + self.random.f32())).max(1.0) as u64;
+        day * DAY + 9 * 3600 + (self.random.f32() * 8.0 * 3600.0) as u64
     }
 
     /// What it is doing now.
@@ -156,10 +129,10 @@ impl Machine {
         let young = self.second.saturating_sub(self.booted) < 20 && self.booted > 0;
         for (s, value) in self.series.iter_mut().zip(&mut self.values) {
             let active: f32 = s.weights.iter().zip(&hidden).map(|(w, h)| w * h).sum();
-            s.wander = 0.999 * s.wander + 0.045 * self.random.normal();
+            s.wander = 0.999 * s.wander + 0.045 * normal(&mut self.random);
             s.smooth += s.follow * (active - s.smooth);
-            let own = 1.0 + s.noise * (self.random.normal() + 0.3 * s.wander);
-            let spike = if self.random.uniform() < s.spikes { self.random.exponential() * 3.0 } else { 0.0 };
+            let own = 1.0 + s.noise * (normal(&mut self.random) + 0.3 * s.wander);
+            let spike = if self.random.f32() < s.spikes { exponential(&mut self.random) * 3.0 } else { 0.0 };
             let mut x = s.base * ((1.0 + s.smooth) * own.max(0.0) + spike * s.noise.max(0.05));
             if young && s.follow > 0.5 {
                 x *= 0.3;
@@ -176,7 +149,7 @@ impl Machine {
         let now = self.second;
         if now == self.next_deploy {
             self.deployed = now;
-            self.cost = (self.cost * (0.85 + 0.3 * self.random.uniform())).clamp(0.5, 2.0);
+            self.cost = (self.cost * (0.85 + 0.3 * self.random.f32())).clamp(0.5, 2.0);
             self.held = 0.0;
             self.next_deploy = self.later(now, 2.0);
         }
@@ -197,8 +170,8 @@ impl Machine {
         let t = self.second % DAY;
         let day = (t as f32 / DAY as f32 - 0.6) * std::f32::consts::TAU;
         let weekend = if self.second / DAY % 7 >= 5 { 0.6 } else { 1.0 };
-        self.demand = 0.995 * self.demand + 0.1 * self.random.normal() * 0.3;
-        let crowd = if self.random.uniform() < 0.001 { self.random.exponential() } else { 0.0 };
+        self.demand = 0.995 * self.demand + 0.1 * normal(&mut self.random) * 0.3;
+        let crowd = if self.random.f32() < 0.001 { exponential(&mut self.random) } else { 0.0 };
         let requests = (weekend * (1.0 + 0.7 * day.cos()) + 0.15 * self.demand + 0.3 * crowd).max(0.05);
         self.held = (self.held + 0.000_004 * requests).min(1.5);
         let job = |period: u64, at: u64, length: u64| f32::from(u8::from((t + period - at) % period < length));
@@ -206,7 +179,7 @@ impl Machine {
         let restart = if since(self.deployed) < 25 { 3.0 } else { 0.0 };
         let upgrade = if since(self.upgraded) < 240 { 1.0 } else { 0.0 };
         let boot = if since(self.booted) < 60 { 2.0 } else { 0.0 };
-        let nightly = if (2 * 3600..2 * 3600 + 1500).contains(&t) { 0.8 + 0.2 * self.random.uniform() } else { 0.0 };
+        let nightly = if (2 * 3600..2 * 3600 + 1500).contains(&t) { 0.8 + 0.2 * self.random.f32() } else { 0.0 };
         [
             requests,
             requests * self.cost + restart + boot,
@@ -220,9 +193,19 @@ impl Machine {
     }
 }
 
-fn one_series(i: usize, random: &mut Random) -> Series {
+/// About normal, deviation 1.
+fn normal(random: &mut Rng) -> f32 {
+    (0..4).map(|_| random.f32() - 0.5).sum::<f32>() * 1.732
+}
+
+/// Exponential, mean 1.
+fn exponential(random: &mut Rng) -> f32 {
+    -random.f32().max(1e-7).ln()
+}
+
+fn one_series(i: usize, random: &mut Rng) -> Series {
     let mut weights = [0.0; HIDDEN];
-    let some = |random: &mut Random, most: f32| random.uniform() * most;
+    let some = |random: &mut Rng, most: f32| random.f32() * most;
     // Processor, network and the like; memory; disks; rare things; constants.
     let (follow, noise) = match i % 10 {
         0..=3 => {
@@ -255,8 +238,8 @@ fn one_series(i: usize, random: &mut Random) -> Series {
         }
         _ => (1.0, 0.0),
     };
-    let base = 10.0_f32.powf(random.uniform() * 6.0 - 1.0);
+    let base = 10.0_f32.powf(random.f32() * 6.0 - 1.0);
     let quantum = if i.is_multiple_of(3) { base * 0.05 } else { 0.0 };
-    let spikes = if i % 10 < 8 && i % 4 == 1 { 0.002 * random.uniform() } else { 0.0 };
+    let spikes = if i % 10 < 8 && i % 4 == 1 { 0.002 * random.f32() } else { 0.0 };
     Series { base, weights, noise, spikes, wander: 0.0, quantum, follow, smooth: 0.0 }
 }

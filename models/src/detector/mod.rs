@@ -195,6 +195,7 @@ impl Detector {
     /// are no news, however calm the series was before.
     pub fn set_floor(&mut self, slot: usize, floor: f32) {
         if slot < self.config.capacity {
+            let floor = if floor.is_finite() { floor.max(0.0) } else { 0.0 };
             self.learning.standardiser.set_floor(slot, floor);
             self.learning.clusters.set_floor(slot, floor);
         }

@@ -150,7 +150,7 @@ fn an_input_that_does_not_fit_is_refused_with_both_shapes() {
     refused(&two, &usual(), Code::Input, "the inputs", "mask");
     let untyped = changed(|_, g| g.input[0].r#type = None);
     refused(&untyped, &usual(), Code::Input, "input `x`", "no type");
-    let fitted = Manifest::parse(tacit_models::manifest::WHITENED_WINDOWS).unwrap();
+    let fitted = Manifest::parse(tacit_models::manifest::HOST_DETECTOR).unwrap();
     refused(&sum_of_three(), &fitted, Code::Input, "the manifest", "fitted-on-node");
 }
 

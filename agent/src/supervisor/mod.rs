@@ -12,7 +12,7 @@ use tacit_wire::message::{Birth, ConfigState, Cost, ModelInForce, Report};
 use tacit_wire::series::dictionary_hash;
 use tacit_wire::{NodeId, SiteId, StreamId, Topic};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::analysis::{Analysis, AnalysisStatus, Inputs, SharedDictionary};
 use crate::clock::Tick;
@@ -23,7 +23,8 @@ use crate::detect::event::Sender;
 use crate::detect::promise;
 use crate::detect::rulebook::Watched;
 use crate::fleet::{Commands, Pull};
-use crate::health::{Budget, SelfCost};
+use crate::health::Budget;
+use crate::inventory;
 use crate::outbox::{Folder, Limits, Outbox};
 use crate::outgoing::Outgoing;
 use crate::publish::{Net, NetStatus, Parts, Tuning};
@@ -33,7 +34,8 @@ use crate::sampler::{Sampler, SamplerStatus};
 use crate::source::processes::ProcessScan;
 use crate::source::task::Task;
 use crate::source::{Root, registry};
-use crate::{inventory, text_pages};
+
+mod report;
 
 /// Frames between sampling and analysis: the analysis may be this many seconds behind before samples are missed.
 const FRAMES: usize = 16;
@@ -43,14 +45,8 @@ const OUTGOING: usize = 64;
 const LIVE: usize = 4;
 /// Requests for history under way.
 const PULLS: usize = 4;
-/// Distance of reports when nothing changed.
-const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
 /// Distance of looks at whether something changed.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The first report waits for the first measurement of own cost.
-const FIRST_REPORT: Duration = Duration::from_secs(20);
-/// The page drop comes this long after the first model was loaded, and once again after its last early fit.
-const DROP_PAGES_AFTER: [u64; 3] = [5, 90, 660];
 
 /// How the agent is run.
 #[derive(Debug, Clone, Default)]
@@ -302,7 +298,7 @@ impl Shared {
 
     fn models(&self, analysis: &AnalysisStatus) -> Vec<ModelInForce> {
         let model = |digest| ModelInForce {
-            name: "whitened-windows".into(),
+            name: "host-detector".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             digest,
             stage: analysis.stage,
@@ -421,7 +417,7 @@ impl Network {
         let (for_birth, sender) = (Arc::clone(&self.shared), self.sender.clone());
         let diagnose = {
             let shared = Arc::clone(&self.shared);
-            Box::new(move || diagnosis(&shared.status()))
+            Box::new(move || report::diagnosis(&shared.status()))
         };
         let commands = Commands::new(
             self.sender.node.clone(),
@@ -444,7 +440,7 @@ impl Network {
             desired,
             status: Arc::clone(&self.shared.network),
         });
-        let report = tokio::spawn(report(Arc::clone(&self.shared), self.sender.clone(), self.out));
+        let report = tokio::spawn(report::run(Arc::clone(&self.shared), self.sender.clone(), self.out));
         let desired = tokio::spawn(refuse_desired(wanted));
         // They end with the runtime.
         self.tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
@@ -460,77 +456,9 @@ fn random_stream() -> Result<StreamId> {
     Ok(StreamId(bytes))
 }
 
-/// Measures own cost and sends reports: soon after the start, on change, and from time to time.
-async fn report(shared: Arc<Shared>, sender: Sender, out: mpsc::Sender<Outgoing>) {
-    let mut own = SelfCost::new(&Root::live(), Tick::now());
-    let began = tokio::time::Instant::now();
-    let mut reported: Option<(tokio::time::Instant, String)> = None;
-    let mut drops = DROP_PAGES_AFTER.iter().copied().peekable();
-    let mut first_model: Option<tokio::time::Instant> = None;
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let now = Tick::now();
-        let analysis = take(&shared.analysis);
-        let cost = own.measure(now, shared.network.sent_bytes(), analysis.inference);
-        shared.keep_budget(&cost);
-        *lock(&shared.cost) = cost;
-        if analysis.model.is_some() {
-            let since = first_model.get_or_insert_with(tokio::time::Instant::now).elapsed();
-            if drops.next_if(|after| since.as_secs() >= *after).is_some() {
-                drop_pages(&shared.options);
-            }
-        }
-        let status = shared.status();
-        let state = format!("{:?} {:?} {:?}", status.health, status.analysis.stage, status.sampler.absent);
-        let due = match &reported {
-            None => began.elapsed() >= FIRST_REPORT,
-            Some((at, told)) => {
-                at.elapsed() >= REPORT_EVERY || (*told != state && at.elapsed() >= Duration::from_secs(60))
-            }
-        };
-        if due {
-            reported = Some((tokio::time::Instant::now(), state));
-            if out.send(Outgoing::Report(Box::new(shared.report(&sender, now)))).await.is_err() {
-                return;
-            }
-        }
-    }
-}
-
-fn drop_pages(options: &Options) {
-    if options.embedded || options.keep_pages {
-        return;
-    }
-    match text_pages::drop_text_pages() {
-        Ok(bytes) => debug!(bytes, "Gave back pages that only the start needed."),
-        Err(e) => debug!(error = %e, "Cannot give back pages."),
-    }
-}
-
 /// Desired configurations need a signature to be believed; this version verifies none and refuses all.
 async fn refuse_desired(mut wanted: mpsc::Receiver<(Topic, Vec<u8>)>) {
     while let Some((topic, payload)) = wanted.recv().await {
         warn!(%topic, bytes = payload.len(), "A desired configuration is refused: this version takes the local file only.");
     }
-}
-
-/// What a `diagnose` command is answered with.
-fn diagnosis(status: &Status) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::new();
-    let a = &status.analysis;
-    // Writing to a String cannot fail.
-    let _ = writeln!(text, "series: {}, of them judged: {}", status.sampler.series, a.judged);
-    let _ = writeln!(text, "model: {} ({} points learned)", a.stage, a.points);
-    let _ = writeln!(text, "samples: {}, missed: {}", a.samples, a.missed);
-    for absent in &status.sampler.absent {
-        let _ = writeln!(text, "absent: {}: {}", absent.source, absent.reason);
-    }
-    for source in &status.sampler.sources {
-        let _ = writeln!(text, "source {}: {:.0} µs, {} errors", source.name, source.seconds.0 * 1e6, source.errors);
-    }
-    for line in &status.health {
-        let _ = writeln!(text, "health: {line}");
-    }
-    text
 }
