@@ -69,7 +69,7 @@ pub fn event(
         confidence: Num(0.0),
         p_value: Num(0.0),
     };
-    crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None }
+    crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None, revision: 1 }
 }
 
 /// An incident that an event of `web-1` opened.

@@ -61,7 +61,7 @@ pub fn act(
     };
     incident.updated_ms = now_ms;
     let audit = AuditEntry { at_ms: now_ms, actor: actor.to_owned(), action: word.into(), note };
-    Ok(IncidentChange { incident, add_events: Vec::new(), audit: vec![audit] })
+    Ok(IncidentChange { incident, event: None, audit: vec![audit] })
 }
 
 #[cfg(test)]

@@ -124,8 +124,7 @@ fn change(event: &EventRecord, incident: Incident, now_ms: i64, action: Option<&
         })
         .into_iter()
         .collect();
-    let add_events = vec![(e.head.node.clone(), e.event)];
-    Decision::Change(Box::new(IncidentChange { incident, add_events, audit }))
+    Decision::Change(Box::new(IncidentChange { incident, event: Some(event.clone()), audit }))
 }
 
 /// The change that resolves an incident whose events have all ended long enough ago.
@@ -146,7 +145,7 @@ pub fn ended(detail: &IncidentDetail, now_ms: i64) -> Option<IncidentChange> {
         action: "resolved".into(),
         note: Some("all its events have ended".into()),
     };
-    Some(IncidentChange { incident, add_events: Vec::new(), audit: vec![audit] })
+    Some(IncidentChange { incident, event: None, audit: vec![audit] })
 }
 
 #[cfg(test)]

@@ -61,36 +61,35 @@ impl Judge {
     /// # Errors
     /// When the database fails; what was not done is done in the next round.
     pub async fn round(&self) -> Result<(), StoreError> {
-        loop {
+        let mut again = true;
+        while again {
             let waiting = self.store.unjudged_events(BATCH).await?;
-            let last = waiting.len() < BATCH;
+            again = waiting.len() == BATCH;
             for event in waiting {
-                self.judge(event).await?;
-            }
-            if last {
-                break;
+                again |= !self.judge(event).await?;
             }
         }
         self.resolve_ended().await
     }
 
-    async fn judge(&self, event: EventRecord) -> Result<(), StoreError> {
+    /// Looks at an event; says whether that counts, or the world has moved on meanwhile: a person changed the incident, a
+    /// later phase of the event came, or somebody else looked at it.
+    async fn judge(&self, event: EventRecord) -> Result<bool, StoreError> {
         let recent =
             IncidentQuery { node: Some(event.event.head.node.clone()), limit: Some(20), ..IncidentQuery::default() };
-        loop {
-            let incidents = self.store.incidents(recent.clone()).await?;
-            let Decision::Change(change) = logic::decide(&event, &incidents, now_ms()) else { break };
-            match self.save(*change).await {
-                // A person was faster: decide again by what is there now.
-                Err(StoreError::Stale(_)) => {}
-                saved => {
-                    saved?;
-                    break;
-                }
-            }
+        let incidents = self.store.incidents(recent).await?;
+        let (node, number) = (event.event.head.node.clone(), event.event.event);
+        let counts = match logic::decide(&event, &incidents, now_ms()) {
+            Decision::Nothing => self.store.mark_judged(&event).await?,
+            Decision::Change(change) => match self.save(*change).await {
+                Err(StoreError::Stale(_)) => false,
+                saved => saved.map(|_| true)?,
+            },
+        };
+        if counts {
+            let _ = self.ingest.live.send(Live::Event(node, number));
         }
-        let _ = self.ingest.live.send(Live::Event(event.event.head.node.clone(), event.event.event));
-        self.store.mark_judged(&[event]).await
+        Ok(counts)
     }
 
     async fn resolve_ended(&self) -> Result<(), StoreError> {

@@ -104,15 +104,16 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// One incident with its events and audit trail.
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, StoreError>;
 
-    /// Writes an incident (new when its id is 0), links events to it and appends to its audit trail, in one transaction.
-    /// Fails with [`StoreError::Stale`] and changes nothing when the incident has another revision by now.
+    /// Writes an incident (new when its id is 0), links the event that is its reason, marks that as looked at, and appends
+    /// to the audit trail, in one transaction. Fails with [`StoreError::Stale`] and changes nothing when the incident or
+    /// the event has another revision by now, or somebody else has looked at the event.
     async fn save_incident(&self, change: IncidentChange) -> Result<Incident, StoreError>;
 
     /// Stored events that no incident has looked at yet, oldest first: correlation goes on from here after a crash.
     async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
 
-    /// Marks the given phases of events as looked at.
-    async fn mark_judged(&self, events: &[EventRecord]) -> Result<(), StoreError>;
+    /// Marks an event as looked at, unless a later phase of it was received or somebody else has looked; says whether it did.
+    async fn mark_judged(&self, event: &EventRecord) -> Result<bool, StoreError>;
 
     // -- housekeeping -----------------------------------------------------------------------------------------------
 

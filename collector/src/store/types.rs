@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use tacit_wire::message::{Birth, Event, Links, Phase, Report, Summary};
 use tacit_wire::topic::Up;
-use tacit_wire::{EventId, NodeId, Num, SeriesDef, SiteId};
+use tacit_wire::{NodeId, Num, SeriesDef, SiteId};
 use utoipa::ToSchema;
 
 /// A decoded message on its way into the store.
@@ -162,6 +162,8 @@ pub struct EventRecord {
     pub received_ms: i64,
     /// The incident it belongs to.
     pub incident: Option<IncidentId>,
+    /// Grows with every phase that is received.
+    pub revision: i64,
 }
 
 impl EventRecord {
@@ -274,8 +276,8 @@ pub struct AuditEntry {
 pub struct IncidentChange {
     /// The incident as it shall be.
     pub incident: Incident,
-    /// Events that now belong to it.
-    pub add_events: Vec<(NodeId, EventId)>,
+    /// The event that is the reason: it belongs to the incident from now on and counts as looked at, as it was read.
+    pub event: Option<EventRecord>,
     /// What to append to its trail.
     pub audit: Vec<AuditEntry>,
 }

@@ -228,7 +228,7 @@ async fn an_event_opens_an_incident_that_resolves_after_it_closed() {
     // As if the last change had been three minutes ago.
     let mut quiet = detail().await.incident;
     quiet.updated_ms -= 180_000;
-    store.save_incident(IncidentChange { incident: quiet, add_events: Vec::new(), audit: Vec::new() }).await.unwrap();
+    store.save_incident(IncidentChange { incident: quiet, event: None, audit: Vec::new() }).await.unwrap();
     judge.round().await.unwrap();
     let detail = detail().await;
     assert_eq!(detail.incident.state, IncidentState::Resolved);

@@ -4,13 +4,18 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use tacit_wire::{EventId, NodeId};
 
 use super::convert::from_blob;
-use super::ingest::rank;
 use super::{EventQuery, EventRecord, StoreError};
 
-const COLUMNS: &str = "data, onset, received, incident";
+const COLUMNS: &str = "data, onset, received, incident, revision";
 
 fn record(r: &Row<'_>) -> rusqlite::Result<EventRecord> {
-    Ok(EventRecord { event: from_blob(r, 0)?, onset_ms: r.get(1)?, received_ms: r.get(2)?, incident: r.get(3)? })
+    Ok(EventRecord {
+        event: from_blob(r, 0)?,
+        onset_ms: r.get(1)?,
+        received_ms: r.get(2)?,
+        incident: r.get(3)?,
+        revision: r.get(4)?,
+    })
 }
 
 /// Events, newest first.
@@ -40,12 +45,11 @@ pub fn unjudged(c: &Connection, limit: usize) -> Result<Vec<EventRecord>, StoreE
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Marks the phases that were looked at; one that has moved on meanwhile stays to be looked at.
-pub fn mark_judged(t: &Transaction<'_>, events: &[EventRecord]) -> Result<(), StoreError> {
-    let mut statement =
-        t.prepare_cached("UPDATE event SET judged = 1 WHERE node = ?1 AND event = ?2 AND phase = ?3")?;
-    for e in events {
-        statement.execute(params![e.event.head.node.as_str(), e.event.event.0, rank(e.event.phase)])?;
-    }
-    Ok(())
+/// Marks an event as looked at and says whether it was still as it was read: not looked at, and no later phase received.
+pub fn mark_judged(t: &Transaction<'_>, event: &EventRecord) -> Result<bool, StoreError> {
+    let mut statement = t.prepare_cached(
+        "UPDATE event SET judged = 1 WHERE node = ?1 AND event = ?2 AND revision = ?3 AND judged = 0",
+    )?;
+    let (node, number) = (event.event.head.node.as_str(), event.event.event.0);
+    Ok(statement.execute(params![node, number, event.revision])? == 1)
 }

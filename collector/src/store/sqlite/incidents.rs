@@ -63,10 +63,13 @@ pub fn save(t: &Transaction<'_>, change: IncidentChange) -> Result<Incident, Sto
             .execute(params![open, incident.opened_ms])?;
         incident.id = t.last_insert_rowid();
     }
-    for (node, event) in &change.add_events {
+    if let Some(event) = &change.event {
+        if !events::mark_judged(t, event)? {
+            return Err(StoreError::Stale(incident.id));
+        }
         t.prepare_cached("UPDATE event SET incident = ?3 WHERE node = ?1 AND event = ?2")?.execute(params![
-            node.as_str(),
-            event.0,
+            event.event.head.node.as_str(),
+            event.event.event.0,
             incident.id
         ])?;
     }

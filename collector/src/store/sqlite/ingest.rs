@@ -149,7 +149,7 @@ fn event(t: &Transaction<'_>, m: &Event, offset: i64, now: i64) -> Result<(), St
     }
     t.prepare_cached(
         "INSERT INTO event (node, event, onset, received, phase, judged, data) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)
-         ON CONFLICT (node, event) DO UPDATE SET phase = ?5, judged = 0, data = ?6",
+         ON CONFLICT (node, event) DO UPDATE SET phase = ?5, judged = 0, data = ?6, revision = revision + 1",
     )?
     .execute(params![
         node.as_str(),

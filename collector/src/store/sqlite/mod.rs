@@ -166,9 +166,9 @@ impl Store for SqliteStore {
         self.read(move |c| events::unjudged(c, limit)).await
     }
 
-    async fn mark_judged(&self, events: &[EventRecord]) -> Result<(), StoreError> {
-        let events = events.to_vec();
-        self.write(move |t| events::mark_judged(t, &events)).await
+    async fn mark_judged(&self, event: &EventRecord) -> Result<bool, StoreError> {
+        let event = event.clone();
+        self.write(move |t| events::mark_judged(t, &event)).await
     }
 
     async fn retain(&self, limits: &Retention, now_ms: i64) -> Result<u64, StoreError> {

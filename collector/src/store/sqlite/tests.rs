@@ -1,7 +1,7 @@
 //! The store against the promises of its trait.
 
 use proptest::prelude::*;
-use tacit_wire::message::{Death, Head, Summary};
+use tacit_wire::message::{Death, EventKind, Head, Phase, Summary};
 use tacit_wire::{BootId, Seq, StreamId};
 
 use super::*;
@@ -106,7 +106,7 @@ fn a_change_of_an_older_revision_is_refused() {
     let (_folder, store) = store();
     let change = |incident: &Incident, action: &str| IncidentChange {
         incident: incident.clone(),
-        add_events: Vec::new(),
+        event: None,
         audit: vec![AuditEntry { at_ms: 1, actor: "ana".into(), action: action.into(), note: None }],
     };
     let new = crate::fixtures::incident();
@@ -119,6 +119,44 @@ fn a_change_of_an_older_revision_is_refused() {
         assert_eq!((detail.incident, detail.audit.len()), (taken, 2));
         let nobody = Incident { id: 99, ..opened };
         assert!(matches!(store.save_incident(change(&nobody, "x")).await, Err(StoreError::NotFound(_))));
+    });
+}
+
+/// An event's `seq`-th phase as it comes in.
+fn phase(seq: u64, phase: Phase) -> Incoming {
+    let mut message = crate::fixtures::event(9, EventKind::Anomaly, phase, 1_000).event;
+    (message.head.seq, message.head.mono_ms) = (Seq(seq), seq);
+    Incoming { body: IncomingBody::Event(Box::new(message)), ..summary(seq, 1) }
+}
+
+#[test]
+fn each_phase_of_an_event_is_looked_at_once() {
+    let (_folder, store) = store();
+    let change = |event: &EventRecord, incident: &Incident| IncidentChange {
+        incident: incident.clone(),
+        event: Some(event.clone()),
+        audit: Vec::new(),
+    };
+    let waiting = async || store.unjudged_events(10).await.unwrap();
+    block(async {
+        store.commit(vec![phase(1, Phase::Open)]).await.unwrap();
+        let opened = waiting().await.remove(0);
+        let incident = store.save_incident(change(&opened, &crate::fixtures::incident())).await.unwrap();
+        assert!(waiting().await.is_empty());
+        // Two who look at the same phase: the second one changes nothing, and no second incident is left behind.
+        let twice = store.save_incident(change(&opened, &crate::fixtures::incident())).await;
+        assert!(matches!(twice, Err(StoreError::Stale(_))), "{twice:?}");
+        assert_eq!(store.incidents(IncidentQuery::default()).await.unwrap().len(), 1);
+        // A phase of the same kind that comes while one is looked at.
+        store.commit(vec![phase(2, Phase::Update)]).await.unwrap();
+        let second = waiting().await.remove(0);
+        assert_eq!(second.incident, Some(incident.id));
+        store.commit(vec![phase(3, Phase::Update)]).await.unwrap();
+        assert!(!store.mark_judged(&second).await.unwrap());
+        assert!(matches!(store.save_incident(change(&second, &incident)).await, Err(StoreError::Stale(_))));
+        let third = waiting().await.remove(0);
+        assert!(store.mark_judged(&third).await.unwrap());
+        assert!(waiting().await.is_empty());
     });
 }
 
