@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tacit_models::Step;
-use tacit_wire::message::{Context, ContextKind, Event, EventKind, Phase, ProcessNote, Promise, ResultBody, Stage};
+use tacit_wire::message::{
+    Context, ContextKind, Event, EventKind, ModelInForce, Phase, ProcessNote, Promise, ResultBody, Stage,
+};
 use tacit_wire::{BootId, Digest, Num, SeriesId};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
@@ -15,9 +17,11 @@ use tracing::{info, warn};
 use crate::clock::Tick;
 use crate::config::Config;
 use crate::context::{Board, Notes, kernel_log};
+use crate::detect::anomaly::Surroundings;
 use crate::detect::event::{Sender, new_id};
-use crate::detect::judges::Judges;
-use crate::detect::model::Surroundings;
+use crate::detect::foreign::Tried;
+use crate::detect::judges::{Judges, Setup};
+use crate::detect::open::OpenEvents;
 use crate::detect::promise::Raised;
 use crate::detect::rulebook::{RuleBook, Watched};
 use crate::detect::state::{self, StateFile};
@@ -54,6 +58,8 @@ pub struct Inputs {
     pub happened: mpsc::Receiver<Context>,
     /// What they can see.
     pub board: Board,
+    /// Foreign models that passed their trial, and why others did not.
+    pub models: mpsc::Receiver<Result<Tried, String>>,
     /// How the machine went down before this boot, in words.
     pub booted: Option<String>,
     /// The process scan.
@@ -87,6 +93,10 @@ pub struct AnalysisStatus {
     pub model_error: Option<String>,
     /// Series that crept away from what they were some days ago, without an event.
     pub crept: Vec<String>,
+    /// Foreign models in force.
+    pub foreign: Vec<ModelInForce>,
+    /// What is wrong with foreign models.
+    pub foreign_errors: Vec<String>,
     /// Events open now.
     pub open_events: usize,
     /// Samples missed since the start.
@@ -104,10 +114,13 @@ pub struct Analysis {
     history: History,
     summariser: Summariser,
     judges: Judges,
+    /// Why foreign models are not used.
+    refused: Vec<String>,
     model_on: bool,
     rules: RuleBook,
     notes: Notes,
     raised: Raised,
+    open: OpenEvents,
     file: StateFile,
     saved_mono_ms: u64,
     backlog: VecDeque<Outgoing>,
@@ -130,7 +143,14 @@ impl Analysis {
         let new_boot = notes.boot != inputs.sender.boot;
         let settle = if new_boot && notes.boot != BootId::default() { SETTLE_BOOT_MS } else { SETTLE_MS };
         let quiet_until = now.mono_ms + settle;
-        let judges = |learned: Option<&[u8]>| Judges::new(period_ms, capacity, budget, learned, quiet_until);
+        let setup = Setup {
+            period_ms,
+            most_series: capacity,
+            budget_per_day: budget,
+            foreign: config.model.len(),
+            quiet_until,
+        };
+        let judges = |learned: Option<&[u8]>| Judges::new(setup.clone(), learned);
         let judges = judges(learned.as_deref()).unwrap_or_else(|why| {
             file.set_aside(&why);
             judges(None).expect("nothing learned can always be used")
@@ -143,10 +163,12 @@ impl Analysis {
             history: History::new(0),
             summariser: Summariser::new(config.publish.profile.into(), capacity, name_all, bytes),
             judges,
+            refused: Vec::new(),
             model_on: budget.is_some(),
             rules: RuleBook::new(config.detect.disk_full_within.std().as_secs_f64(), inputs.watched.clone()),
             notes: Notes::default(),
             raised: notes.raised,
+            open: OpenEvents::load(state_dir),
             file,
             saved_mono_ms: now.mono_ms,
             backlog: VecDeque::with_capacity(BACKLOG),
@@ -172,6 +194,15 @@ impl Analysis {
         }
         if frame.epoch != self.known.epoch {
             self.rebind();
+        }
+        while let Ok(tried) = self.inputs.models.try_recv() {
+            match tried {
+                Ok(tried) => self.judges.add(&tried, &self.known),
+                Err(why) => {
+                    warn!("{why}");
+                    self.refused.push(why);
+                }
+            }
         }
         // What happened comes first: the events of this moment may need it as context.
         while let Ok(note) = self.inputs.happened.try_recv() {
@@ -202,6 +233,9 @@ impl Analysis {
             let booted = at.wall_ms - i64::try_from(at.mono_ms).unwrap_or(0);
             let text = self.inputs.booted.take().unwrap_or_else(|| "the machine booted".to_owned());
             self.context(Context { kind: ContextKind::Boot, at_ms: booted, text, unit: None }, at);
+        }
+        for event in self.open.endings(&self.inputs.sender, at) {
+            self.send(Outgoing::Event(Box::new(event)));
         }
         let text = concat!("the agent started, version ", env!("CARGO_PKG_VERSION")).to_owned();
         self.context(Context { kind: ContextKind::AgentStart, at_ms: at.wall_ms, text, unit: None }, at);
@@ -293,6 +327,7 @@ impl Analysis {
     fn send(&mut self, message: Outgoing) {
         if let Outgoing::Event(e) = &message {
             info!(kind = %e.kind, phase = %e.phase, severity = e.severity.0, "Event: {}", e.text);
+            self.open.follow(e);
         }
         if self.backlog.len() == BACKLOG {
             let drop = self.backlog.iter().position(|m| !matches!(m, Outgoing::Event(_))).unwrap_or(0);
@@ -366,6 +401,7 @@ impl Analysis {
         if at.mono_ms.saturating_sub(self.saved_mono_ms) >= self.inputs.config.detect.snapshot_interval.as_millis() {
             self.saved_mono_ms = at.mono_ms;
             self.save();
+            self.open.tidy();
         }
     }
 
@@ -380,6 +416,7 @@ impl Analysis {
     /// Saves, and hands over what is left.
     pub fn finish(&mut self) {
         self.save();
+        self.open.tidy();
         self.flush();
     }
 
@@ -393,9 +430,16 @@ impl Analysis {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let before = status.inference;
         // Days pass in it: once a minute is often enough, and it allocates.
-        let crept = match status.samples % 60 {
-            0 => self.judges.crept(&self.known),
-            _ => std::mem::take(&mut status.crept),
+        let (crept, foreign, foreign_errors) = match status.samples % 60 {
+            0 => {
+                let errors = self.refused.iter().cloned().chain(self.judges.foreign_errors()).collect();
+                (self.judges.crept(&self.known), self.judges.foreign(), errors)
+            }
+            _ => {
+                let status = &mut *status;
+                let lists = (&mut status.crept, &mut status.foreign, &mut status.foreign_errors);
+                (std::mem::take(lists.0), std::mem::take(lists.1), std::mem::take(lists.2))
+            }
         };
         *status = AnalysisStatus {
             stage: step.stage,
@@ -406,6 +450,8 @@ impl Analysis {
             promise,
             model_error: error,
             crept,
+            foreign,
+            foreign_errors,
             open_events: self.rules.open() + self.judges.open(),
             missed: status.missed + u64::from(frame.missed),
             samples: status.samples + 1,

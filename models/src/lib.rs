@@ -4,14 +4,16 @@
 //! a series' deviations hang together in time, [`graph`] writes that down as one ONNX graph for all series, [`runtime`]
 //! is the door through which that graph, or a stranger's, is loaded and run, [`calibrate`] learns which scores are rare
 //! here, and [`detector`] ties them together. [`manifest`] describes a model package, [`import`] makes one of a model
-//! that was trained elsewhere; [`plain`] evaluates the same scores without the runtime, to check it.
+//! that was trained elsewhere and [`foreign`] judges by it; [`plain`] evaluates the same scores without the runtime, to check it.
 
+mod attribution;
 pub mod calibrate;
 pub mod clusters;
 pub mod creep;
 pub mod detector;
 pub mod drift;
 pub mod flat;
+pub mod foreign;
 pub mod fusion;
 pub mod graph;
 pub mod import;
@@ -27,6 +29,7 @@ mod verdict;
 pub mod whiten;
 
 pub use detector::{Band, Detector, DetectorConfig, Step, Transition};
+pub use foreign::{ForeignDetector, ForeignError};
 pub use manifest::Manifest;
 pub use runtime::{Limits, Model, ModelError};
 pub use state::StateError;

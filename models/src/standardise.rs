@@ -59,7 +59,7 @@ impl Level {
     const NEW: Self = Self { phase: Phase::Starting, mean: 0.0, deviation: 0.0, deviation0: 0.0, points: 0 };
 
     /// `floor` is the smallest change of the series that matters anywhere, 0 if nothing is known of that.
-    fn scale(&self, floor: f32) -> f64 {
+    pub(crate) fn scale(&self, floor: f32) -> f64 {
         let own = f64::from(self.deviation) + 0.05 * f64::from(self.deviation0);
         own + RELATIVE_FLOOR * self.mean.abs() + f64::from(floor) + 1e-30
     }

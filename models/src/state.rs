@@ -25,6 +25,8 @@ use crate::verdict::Saved;
 use crate::whiten::WINDOW;
 
 const MAGIC: &[u8; 4] = b"TCTD";
+/// Of what is learned about the score of a foreign model.
+const FOREIGN: &[u8; 4] = b"TCTF";
 const VERSION: u16 = 2;
 
 /// More series than this in a state file are not believed.
@@ -122,6 +124,35 @@ impl Writer {
         self.u32(points);
     }
 
+    fn verdict(&mut self, verdict: &Saved) {
+        self.u64(verdict.learned);
+        self.tail(verdict.young);
+        self.tail(verdict.quantile);
+        self.tail((verdict.tail.0, verdict.tail.2));
+        self.f32s(&[verdict.tail.1]);
+        self.tail((verdict.margin, verdict.events));
+        self.tail((verdict.seen.0, verdict.seen.1));
+        self.f32s(&[verdict.seen.2]);
+        self.u64(verdict.open_paused_ms.unwrap_or(u64::MAX));
+    }
+
+    fn level(&mut self, level: &Level) {
+        self.0.push(match level.phase {
+            Phase::Starting => 0,
+            Phase::Constant => 1,
+            Phase::Live => 2,
+        });
+        self.0.extend_from_slice(&level.mean.to_le_bytes());
+        self.f32s(&[level.deviation, level.deviation0]);
+        self.u32(level.points);
+    }
+
+    fn sealed(mut self) -> Vec<u8> {
+        let crc = crc32fast::hash(&self.0);
+        self.u32(crc);
+        self.0
+    }
+
     fn lags(&mut self, (lags, points): &Lags) {
         self.u32(*points);
         self.f32s(lags);
@@ -129,14 +160,7 @@ impl Writer {
 
     fn series(&mut self, s: &SavedSeries) {
         self.u64(s.key);
-        self.0.push(match s.level.phase {
-            Phase::Starting => 0,
-            Phase::Constant => 1,
-            Phase::Live => 2,
-        });
-        self.0.extend_from_slice(&s.level.mean.to_le_bytes());
-        self.f32s(&[s.level.deviation, s.level.deviation0]);
-        self.u32(s.level.points);
+        self.level(&s.level);
         self.lags(&s.windows);
         self.u32(s.state.1);
         self.f32s(&s.state.0);
@@ -163,16 +187,7 @@ pub(crate) fn encode(period_ms: u32, state: &SavedState) -> Vec<u8> {
     w.0.extend_from_slice(MAGIC);
     w.0.extend_from_slice(&VERSION.to_le_bytes());
     w.u32(period_ms);
-    let verdict = &state.verdict;
-    w.u64(verdict.learned);
-    w.tail(verdict.young);
-    w.tail(verdict.quantile);
-    w.tail((verdict.tail.0, verdict.tail.2));
-    w.f32s(&[verdict.tail.1]);
-    w.tail((verdict.margin, verdict.events));
-    w.tail((verdict.seen.0, verdict.seen.1));
-    w.f32s(&[verdict.seen.2]);
-    w.u64(verdict.open_paused_ms.unwrap_or(u64::MAX));
+    w.verdict(&state.verdict);
     state.fusion.iter().for_each(|tail| w.tail(*tail));
     w.u32(state.series.len() as u32);
     state.series.iter().for_each(|s| w.series(s));
@@ -182,16 +197,34 @@ pub(crate) fn encode(period_ms: u32, state: &SavedState) -> Vec<u8> {
         block.keys.iter().for_each(|key| w.u64(*key));
         block.pairs.iter().for_each(|pair| w.f32s(pair));
     }
-    let crc = crc32fast::hash(&w.0);
-    w.u32(crc);
-    w.0
+    w.sealed()
 }
 
-pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateError> {
+/// What was learned about the score of a foreign model, by the digest of its package.
+pub(crate) fn encode_foreign(period_ms: u32, package: &str, verdict: &Saved, level: &Level) -> Vec<u8> {
+    let mut w = Writer(Vec::with_capacity(256));
+    w.0.extend_from_slice(FOREIGN);
+    w.0.extend_from_slice(&VERSION.to_le_bytes());
+    w.u32(period_ms);
+    w.verdict(verdict);
+    w.level(level);
+    w.0.extend_from_slice(package.as_bytes());
+    w.sealed()
+}
+
+/// See [`encode_foreign`].
+pub(crate) fn decode_foreign(period_ms: u32, package: &str, bytes: &[u8]) -> Result<(Saved, Level), StateError> {
+    let mut r = opened(FOREIGN, period_ms, bytes)?;
+    let (verdict, level) = (r.verdict()?, r.level()?);
+    if r.0 == package.as_bytes() { Ok((verdict, level)) } else { Err(StateError::Damaged("of another model")) }
+}
+
+/// The body of a state after its header, its checksum compared.
+fn opened<'a>(magic: &[u8; 4], period_ms: u32, bytes: &'a [u8]) -> Result<Reader<'a>, StateError> {
     let split = bytes.len().checked_sub(4).ok_or(StateError::Damaged("too short"))?;
     let (body, crc) = bytes.split_at(split);
     let mut r = Reader(body);
-    if r.take::<4>()? != *MAGIC {
+    if r.take::<4>()? != *magic {
         return Err(StateError::Damaged("not a detector's state"));
     }
     if crc != crc32fast::hash(body).to_le_bytes() {
@@ -202,19 +235,12 @@ pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateEr
         return Err(StateError::Version { found });
     }
     let found = r.u32()?;
-    if found != period_ms {
-        return Err(StateError::Period { found, expected: period_ms });
-    }
-    let learned = r.u64()?;
-    let young = r.tail()?;
-    let quantile = r.tail()?;
-    let (mean, points) = r.tail()?;
-    let tail = (mean.max(0.0), r.f32()?.max(0.0), points);
-    let (margin, events) = r.tail()?;
-    let (largest, points) = r.tail()?;
-    let seen = (largest, points, r.f32()?);
-    let open_paused_ms = Some(r.u64()?).filter(|ms| *ms != u64::MAX);
-    let verdict = Saved { learned, young, quantile, tail, margin, seen, events, open_paused_ms };
+    if found == period_ms { Ok(r) } else { Err(StateError::Period { found, expected: period_ms }) }
+}
+
+pub(crate) fn decode(period_ms: u32, bytes: &[u8]) -> Result<SavedState, StateError> {
+    let mut r = opened(MAGIC, period_ms, bytes)?;
+    let verdict = r.verdict()?;
     let mut fusion = [(0.0, 0); MEASURED];
     for tail in &mut fusion {
         *tail = r.tail()?;
@@ -278,13 +304,20 @@ impl Reader<'_> {
         Ok((self.f32()?, self.u32()?))
     }
 
-    fn lags(&mut self) -> Result<Lags, StateError> {
-        let points = self.u32()?;
-        Ok((self.f32s()?, points))
+    fn verdict(&mut self) -> Result<Saved, StateError> {
+        let learned = self.u64()?;
+        let young = self.tail()?;
+        let quantile = self.tail()?;
+        let (mean, points) = self.tail()?;
+        let tail = (mean.max(0.0), self.f32()?.max(0.0), points);
+        let (margin, events) = self.tail()?;
+        let (largest, points) = self.tail()?;
+        let seen = (largest, points, self.f32()?);
+        let open_paused_ms = Some(self.u64()?).filter(|ms| *ms != u64::MAX);
+        Ok(Saved { learned, young, quantile, tail, margin, seen, events, open_paused_ms })
     }
 
-    fn series(&mut self) -> Result<SavedSeries, StateError> {
-        let key = self.u64()?;
+    fn level(&mut self) -> Result<Level, StateError> {
         let phase = match self.byte()? {
             0 => Phase::Starting,
             1 => Phase::Constant,
@@ -295,8 +328,23 @@ impl Reader<'_> {
         if !mean.is_finite() {
             return Err(StateError::Damaged("not a number"));
         }
-        let (deviation, deviation0, points) = (self.f32()?.max(0.0), self.f32()?.max(0.0), self.u32()?);
-        let level = Level { phase, mean, deviation, deviation0, points };
+        Ok(Level {
+            phase,
+            mean,
+            deviation: self.f32()?.max(0.0),
+            deviation0: self.f32()?.max(0.0),
+            points: self.u32()?,
+        })
+    }
+
+    fn lags(&mut self) -> Result<Lags, StateError> {
+        let points = self.u32()?;
+        Ok((self.f32s()?, points))
+    }
+
+    fn series(&mut self) -> Result<SavedSeries, StateError> {
+        let key = self.u64()?;
+        let level = self.level()?;
         let windows = self.lags()?;
         let points = self.u32()?;
         let state = (self.f32s()?, points);

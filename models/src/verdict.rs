@@ -217,13 +217,8 @@ impl Verdict {
 
     /// Judges one point at a monotonic time: by the score of a young node in the first day, by that of a known one later.
     pub fn judge(&mut self, young: f32, known: f32, stage: Stage, at_ms: u64) -> Judgement {
-        let log = |smoothed: &mut Option<f32>, score: f32| {
-            let now = smoothed.map_or(score, |s| s + SMOOTHING * (score - s));
-            *smoothed = Some(now);
-            (0.001 + now).ln()
-        };
-        let young = log(&mut self.young_smoothed, young);
-        let known = log(&mut self.smoothed, known);
+        let young = log_smoothed(&mut self.young_smoothed, young);
+        let known = log_smoothed(&mut self.smoothed, known);
         let is_known = matches!(stage, Stage::FirstWeek | Stage::Full);
         let ls = if is_known { known } else { young };
         let bar = if self.quantile.points == 0 { ls } else { self.bar(stage) };
@@ -245,6 +240,14 @@ impl Verdict {
             self.learn(young, known, in_a_row, most_of, at_ms);
         }
         judgement
+    }
+
+    /// Learns what scores are usual from one that shall not raise anything yet.
+    pub fn watch(&mut self, score: f32, at_ms: u64) {
+        let young = log_smoothed(&mut self.young_smoothed, score);
+        let known = log_smoothed(&mut self.smoothed, score);
+        let (in_a_row, most_of) = (self.in_a_row.push(young), self.most_of.push(known));
+        self.learn(young, known, in_a_row, most_of, at_ms);
     }
 
     fn learn(&mut self, young: f32, known: f32, in_a_row: f32, most_of: f32, at_ms: u64) {
@@ -322,4 +325,11 @@ impl Verdict {
             judgement.accept_level = true;
         }
     }
+}
+
+/// Logarithm of the smoothed score.
+fn log_smoothed(smoothed: &mut Option<f32>, score: f32) -> f32 {
+    let now = smoothed.map_or(score, |s| s + SMOOTHING * (score - s));
+    *smoothed = Some(now);
+    (0.001 + now).ln()
 }

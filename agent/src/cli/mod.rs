@@ -67,6 +67,9 @@ enum Command {
         /// The file; without it the one that `run` would use.
         file: Option<PathBuf>,
     },
+    /// Runs a model in a process of its own; the agent starts it.
+    #[command(name = crate::detect::foreign::TRIAL, hide = true)]
+    ModelTrial,
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -117,6 +120,9 @@ pub fn main(run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if matches!(cli.command, Command::ModelTrial) {
+        return tacit_models::import::trial::child();
+    }
     match dispatch(cli, run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -158,6 +164,8 @@ fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<
             }
             Ok(())
         }
+        // It has its own exit code: `main` has seen to it.
+        Command::ModelTrial => Ok(()),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tacit-agent", &mut text);

@@ -20,6 +20,9 @@ fn wrong(key: impl Into<String>, text: impl Into<String>) -> Result<(), Wrong> {
     Err(Wrong { key: key.into(), text: text.into() })
 }
 
+/// Models beside the built-in detector: each takes its share of the budgets.
+const MOST_MODELS: usize = 8;
+
 /// The first thing wrong, in the order of the sections.
 pub fn check(config: &Config) -> Result<(), Wrong> {
     if config.node.data_dir.as_os_str().is_empty() {
@@ -50,7 +53,7 @@ pub fn check(config: &Config) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// `[context]`, `[statsd]` and `[[probe]]`.
+/// `[context]`, `[statsd]`, `[[probe]]` and `[[model]]`.
 fn asked_for(config: &Config) -> Result<(), Wrong> {
     let disable = &config.context.disable;
     if let Some(i) = disable.iter().position(|name| !context::NAMES.contains(&name.as_str())) {
@@ -69,6 +72,14 @@ fn asked_for(config: &Config) -> Result<(), Wrong> {
     }
     if !(1..=1024).contains(&s.max_names) {
         return wrong("statsd.max_names", format!("{}: allowed are 1 to 1024", s.max_names));
+    }
+    if config.model.len() > MOST_MODELS {
+        return wrong("model", format!("{} models: at most {MOST_MODELS} on one node", config.model.len()));
+    }
+    for (i, model) in config.model.iter().enumerate() {
+        if config.model[..i].contains(model) {
+            return wrong(format!("model[{i}].path"), format!("{:?} is there twice", model.path));
+        }
     }
     if config.probe.len() > 64 {
         return wrong("probe", format!("{} probes: at most 64 on one node", config.probe.len()));

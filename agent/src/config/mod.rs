@@ -38,6 +38,16 @@ pub struct Config {
     pub probe: Vec<ProbeConfig>,
     /// Local Prometheus endpoints to read.
     pub scrape: Vec<ScrapeConfig>,
+    /// Models that were made elsewhere.
+    pub model: Vec<ModelConfig>,
+}
+
+/// `[[model]]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The package, a folder or a `.tacitmodel`, as `tacit model import` wrote it.
+    pub path: PathBuf,
 }
 
 /// `[node]`
@@ -366,7 +376,7 @@ mod tests {
         }
     }
 
-    /// Keys without a default, and those of `[[probe]]` and `[[scrape]]`, are shown commented out; that text must be valid too.
+    /// Keys without a default, and those of `[[probe]]`, `[[scrape]]` and `[[model]]`, are shown commented out; that text must be valid too.
     #[test]
     fn what_the_shipped_file_comments_out_is_valid() {
         let text = include_str!("../../../packaging/agent.toml");
@@ -378,7 +388,7 @@ mod tests {
             })
             .collect();
         let config = Config::parse(&enabled.replace("mqtt://", "mqtts://")).expect("commented examples are valid");
-        assert_eq!((config.scrape.len(), config.probe.len()), (1, 1));
+        assert_eq!((config.scrape.len(), config.probe.len(), config.model.len()), (1, 1, 1));
         assert!(config.statsd.listen.is_some());
         assert!(config.node.id.is_some() && config.publish.ca_file.is_some());
     }

@@ -1,7 +1,7 @@
 //! What was learned, on disk: one file, written whole and swapped in, so that a power cut leaves the old or the new one.
 //!
 //! ```text
-//! "TACIT-STATE-1\n"  crc32 of the rest (u32 LE)  length of the notes (u32 LE)  notes (JSON)  detector (its own form)
+//! "TACIT-STATE-2\n"  crc32 of the rest (u32 LE)  length of the notes (u32 LE)  notes (JSON)  detector (its own form)
 //! ```
 //!
 //! A file that is damaged or of another version is moved aside, and learning begins anew.
@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::promise::Raised;
 
-const MAGIC: &[u8] = b"TACIT-STATE-1\n";
+const MAGIC: &[u8] = b"TACIT-STATE-2\n";
 /// More than any state has.
 const LARGEST: u64 = 16 << 20;
 

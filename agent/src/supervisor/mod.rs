@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tacit_models::import::Program;
 use tacit_wire::message::{Birth, ConfigState, Cost, ModelInForce, Report};
 use tacit_wire::series::dictionary_hash;
 use tacit_wire::{NodeId, SiteId, StreamId, Topic};
@@ -20,6 +21,7 @@ use crate::config::Config;
 use crate::context::boot::{self, Marker};
 use crate::context::{self, Board, Reporter, Units};
 use crate::detect::event::Sender;
+use crate::detect::foreign::{TRIAL, Tried, try_package};
 use crate::detect::promise;
 use crate::detect::rulebook::Watched;
 use crate::fleet::{Commands, Pull};
@@ -171,6 +173,7 @@ impl Agent {
             happened,
             board: board.clone(),
             booted,
+            models: try_models(&config)?,
             processes: sources.processes.clone(),
             out: out.clone(),
             live: live_in,
@@ -249,6 +252,28 @@ impl Agent {
     }
 }
 
+/// Tries the models of the configuration one after another, on a thread of its own: a trial may take seconds.
+fn try_models(config: &Config) -> Result<mpsc::Receiver<Result<Tried, String>>> {
+    let (sender, receiver) = mpsc::channel(config.model.len().max(1));
+    if config.model.is_empty() {
+        return Ok(receiver);
+    }
+    let paths: Vec<_> = config.model.iter().map(|m| m.path.clone()).collect();
+    let period_ms = u32::try_from(config.sampling.interval.as_millis()).unwrap_or(u32::MAX);
+    spawn("tacit-trial", move || {
+        let program =
+            Program::current(&[TRIAL]).map_err(|e| format!("no model is tried: no path of this program: {e}"));
+        for path in paths {
+            let tried = program.as_ref().map_err(Clone::clone).and_then(|p| try_package(&path, p, period_ms));
+            // Nobody listens any more when the agent stops meanwhile.
+            if sender.blocking_send(tried).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
 impl Shared {
     fn status(&self) -> Status {
         let (mut sampler, analysis, cost) = (take(&self.sampler), take(&self.analysis), take(&self.cost));
@@ -274,6 +299,7 @@ impl Shared {
             ));
         }
         health.extend(analysis.model_error.iter().map(|e| format!("the model fails: {e}")));
+        health.extend(analysis.foreign_errors.iter().cloned());
         if let Some(first) = analysis.crept.first() {
             health.push(format!(
                 "{first} and {} other series crept far from what they were days ago, too slowly for an alarm",
@@ -305,7 +331,8 @@ impl Shared {
             points: analysis.points,
         };
         // Before the first fit there is no model, but there is a stage that people want to see.
-        vec![model(analysis.model.unwrap_or_default())]
+        let own = model(analysis.model.unwrap_or_default());
+        std::iter::once(own).chain(analysis.foreign.iter().cloned()).collect()
     }
 
     fn birth(&self, sender: &Sender) -> Birth {

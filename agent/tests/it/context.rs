@@ -41,6 +41,7 @@ impl Stage {
             watched: watched.clone(),
             happened,
             board: Board::default(),
+            models: mpsc::channel(1).1,
             booted: booted.map(ToOwned::to_owned),
             processes: None,
             out: to,

@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod context;
+mod foreign;
 mod kernel;
 mod outbox;
 mod probe;

@@ -139,7 +139,7 @@ fn a_fault_becomes_one_incident_that_survives_a_kill() {
 
     // Killed in the middle of it, and started again on the same folder: everything is there, once.
     let known = |a: &Value| -> Vec<String> {
-        a["events"].as_array().unwrap().iter().map(|e| e["event"]["id"].to_string()).collect()
+        a["events"].as_array().unwrap().iter().map(|e| e["event"]["event"].as_str().unwrap().to_owned()).collect()
     };
     let before = known(&get(&first, "/events?limit=1000").unwrap());
     drop(first);
@@ -151,6 +151,12 @@ fn a_fault_becomes_one_incident_that_survives_a_kill() {
     assert_eq!(after.iter().filter(|i| i["id"] == id).count(), 1);
     let events = known(&get(&second, "/events?limit=1000").unwrap());
     assert!(!before.is_empty() && before.iter().all(|e| events.contains(e)), "{before:?} are all in {events:?}");
+
+    // What was open when it was killed is ended by the next start: nothing stays open for ever.
+    wait_for(&second, "/events?limit=1000", &log, "the end of the event that was open", |a| {
+        let this = a["events"].as_array()?.iter().find(|e| e["event"]["event"] == event["event"])?;
+        (this["event"]["phase"] == "close").then_some(())
+    });
 }
 
 /// The same in the console: home says it, the incident's page explains it, one click acknowledges it.

@@ -68,7 +68,11 @@ impl<T: FftNum> Fft<T> {
     /// When the buffer is no whole number of runs, as the crate it stands in for.
     pub fn process(&self, buffer: &mut [Complex<T>]) {
         let len = self.roots.len();
-        assert!(len == 0 || buffer.len() % len == 0, "{} numbers are no whole number of runs of {len}", buffer.len());
+        assert!(
+            len == 0 || buffer.len().is_multiple_of(len),
+            "{} numbers are no whole number of runs of {len}",
+            buffer.len()
+        );
         for run in buffer.chunks_exact_mut(len.max(1)) {
             let input = run.to_vec();
             self.transform(&input, 1, run);
@@ -82,7 +86,7 @@ impl<T: FftNum> Fft<T> {
             output.copy_from_slice(&input[..n]);
             return;
         }
-        let radix = (2..=n).find(|p| n % p == 0).unwrap_or(n);
+        let radix = (2..=n).find(|p| n.is_multiple_of(*p)).unwrap_or(n);
         let part = n / radix;
         let mut parts = vec![Complex::zero(); n];
         for (r, run) in parts.chunks_exact_mut(part).enumerate() {

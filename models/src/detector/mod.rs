@@ -16,22 +16,21 @@
 //! Series live in slots. A series that is new learns alone and takes part in the host score once it has statistics of
 //! its own and was fitted; one that goes keeps what it learned under its key, so that it may come back.
 
-mod attribution;
 mod fit;
 mod keeping;
 mod learning;
 
 use tacit_wire::message::Stage;
 
-use attribution::Onset;
 use fit::FitJob;
 
 use keeping::Dormant;
 use learning::Learning;
 
+use crate::attribution::Attribution;
 use crate::fusion::{Fusion, Parts};
 use crate::runtime::{Model, ModelError};
-use crate::verdict::Verdict;
+use crate::verdict::{Judgement, Verdict};
 use crate::whiten::WINDOW;
 
 /// Points before the first fit.
@@ -99,6 +98,47 @@ pub struct Step {
     pub event: u32,
 }
 
+impl Step {
+    /// Nothing is known of the point yet.
+    pub(crate) fn before(verdict: &Verdict, stage: Stage) -> Self {
+        Self {
+            judged: false,
+            score: 0.0,
+            excess: 0.0,
+            p_value: 1.0,
+            alarm: 0.0,
+            severity: 0.0,
+            stage,
+            points: verdict.learned(),
+            series: 0,
+            transition: None,
+            open: verdict.is_open(),
+            reopened: false,
+            persisting: verdict.persisting(),
+            event: verdict.event(),
+        }
+    }
+
+    /// The point was judged.
+    pub(crate) fn after(self, verdict: &Verdict, judgement: &Judgement, score: f32, series: u32) -> Self {
+        Self {
+            judged: true,
+            score,
+            excess: judgement.excess,
+            p_value: judgement.p_value,
+            alarm: judgement.alarm,
+            severity: judgement.severity,
+            transition: judgement.transition,
+            reopened: judgement.reopened,
+            series,
+            open: verdict.is_open(),
+            persisting: verdict.persisting(),
+            event: verdict.event(),
+            ..self
+        }
+    }
+}
+
 /// What is usual for a series, in raw units.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Band {
@@ -130,9 +170,7 @@ pub struct Detector {
     scores: Vec<f32>,
     /// Smoothed deviation per slot.
     levels: Vec<f32>,
-    shares: Vec<f32>,
-    onset_shares: Vec<f32>,
-    onset: Option<Onset>,
+    attribution: Attribution,
     model_error: Option<ModelError>,
     next_fit: u64,
     newcomer_fit: u64,
@@ -158,9 +196,7 @@ impl Detector {
             parts: Parts::default(),
             scores: vec![0.0; n],
             levels: vec![0.0; n],
-            shares: vec![0.0; n],
-            onset_shares: vec![0.0; n],
-            onset: None,
+            attribution: Attribution::new(n),
             model_error: None,
             next_fit: FIRST_FIT,
             newcomer_fit: 0,
@@ -213,8 +249,7 @@ impl Detector {
         self.fitted[slot] = false;
         self.scores[slot] = 0.0;
         self.levels[slot] = 0.0;
-        self.shares[slot] = 0.0;
-        self.onset_shares[slot] = 0.0;
+        self.attribution.clear(slot);
     }
 
     /// One point: `values` by slot (NaN where there is none), at a monotonic and a wall time.
@@ -228,22 +263,7 @@ impl Detector {
             self.verdict.learned_point();
         }
         let stage = self.verdict.stage(self.model.is_some());
-        let mut step = Step {
-            judged: false,
-            score: 0.0,
-            excess: 0.0,
-            p_value: 1.0,
-            alarm: 0.0,
-            severity: 0.0,
-            stage,
-            points: self.verdict.learned(),
-            series: 0,
-            transition: None,
-            open: self.verdict.is_open(),
-            reopened: false,
-            persisting: self.verdict.persisting(),
-            event: self.verdict.event(),
-        };
+        let step = Step::before(&self.verdict, stage);
         let Some(series) = self.infer() else { return step };
         let (score, alarm) = self.fusion.fuse(&self.parts);
         let judgement = self.verdict.judge(Fusion::young(&self.parts), alarm, stage, at_mono_ms);
@@ -254,13 +274,43 @@ impl Detector {
             self.accept_levels();
         }
         self.attribute(at_mono_ms);
-        step.judged = true;
-        (step.score, step.excess, step.p_value) = (score, judgement.excess, judgement.p_value);
-        (step.alarm, step.severity) = (judgement.alarm, judgement.severity);
-        (step.transition, step.reopened, step.series) = (judgement.transition, judgement.reopened, series);
-        (step.open, step.persisting) = (self.verdict.is_open(), self.verdict.persisting());
-        step.event = self.verdict.event();
-        step
+        step.after(&self.verdict, &judgement, score, series)
+    }
+
+    /// What each slot adds beyond the usual 1 by its score and its level.
+    fn attribute(&mut self, at_ms: u64) {
+        let parts = self.scores.iter().zip(&self.levels).zip(self.learning.flat.scores());
+        let excesses =
+            parts.map(
+                |((score, level), flat)| {
+                    if *score > 0.0 { (score - 1.0).max(0.0) + (level.abs() - 1.0).max(0.0) + flat } else { 0.0 }
+                },
+            );
+        self.attribution.follow(excesses, &self.verdict, at_ms);
+    }
+
+    /// Attribution of the last judged point by slot: shares of the excess over usual, summing to 1 or all 0.
+    #[must_use]
+    pub fn shares(&self) -> &[f32] {
+        self.attribution.now()
+    }
+
+    /// Attribution smoothed since the onset of the event (or of the excess that may become one), summing to at most 1.
+    #[must_use]
+    pub fn onset_shares(&self) -> &[f32] {
+        self.attribution.since_onset()
+    }
+
+    /// When the score first exceeded the threshold, monotonic; `None` while all is quiet.
+    #[must_use]
+    pub fn onset_ms(&self) -> Option<u64> {
+        self.attribution.onset_ms()
+    }
+
+    /// The newest deviation of a slot as a foreign model wants it: NaN where the series says nothing.
+    #[must_use]
+    pub fn deviation(&self, slot: usize) -> f32 {
+        if self.learning.present.get(slot) == Some(&true) { self.learning.rows.row(0)[slot] } else { f32::NAN }
     }
 
     /// Runs the model and takes the parts of the score; the number of series behind them.

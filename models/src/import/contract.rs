@@ -181,6 +181,12 @@ impl Binding {
         Ok(Self { held: vec![0.0; columns.len()], columns, missing: input.missing, mask: input.mask })
     }
 
+    /// For each column which of the bound series feeds it.
+    #[must_use]
+    pub fn columns(&self) -> &[Option<usize>] {
+        &self.columns
+    }
+
     /// Columns of the graph's input: the series, twice with a mask.
     #[must_use]
     pub fn width(&self) -> usize {

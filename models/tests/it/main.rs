@@ -1,6 +1,7 @@
 //! The detector as a whole, on simulated nodes and (when they are there) on public recordings.
 
 mod events;
+mod foreign;
 mod import;
 mod public_data;
 mod quiet;
