@@ -16,6 +16,7 @@ pub mod context;
 pub mod detect;
 pub mod fleet;
 pub mod health;
+pub mod heap;
 pub mod inventory;
 pub mod outbox;
 pub mod outgoing;

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-/// musl's own allocator costs the model's runtime up to four times the time.
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static HEAP: tacit_agent::heap::Heap = tacit_agent::heap::Heap;
 
 fn main() -> ExitCode {
     tacit_agent::cli::main(tacit_agent::supervisor::run)

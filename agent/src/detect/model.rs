@@ -43,8 +43,8 @@ impl ModelJudge {
     pub fn rebind(&mut self, before: &Dictionary, now: &Dictionary) {
         let slots = now.entries.last().map_or(0, |e| e.slot.index() + 1).min(self.most_series);
         if slots > self.detector.capacity() {
-            // A quarter more, so that it does not grow with every series.
-            self.detector.grow((slots + slots / 4).next_multiple_of(GROWTH).min(self.most_series));
+            // Some more, so that it does not grow with every series.
+            self.detector.grow((slots + slots / 16).next_multiple_of(GROWTH).min(self.most_series));
         }
         let moved = |slot: usize, key: u64, other: &Dictionary| other.get(slot).is_none_or(|e| e.key != key);
         for entry in before.entries.iter().filter(|e| is_judged(&e.def)) {
@@ -66,7 +66,9 @@ impl ModelJudge {
         self.anomaly.judged(step);
         if self.detector.refit_due() {
             // A failed fit is kept by the detector as its model error, and shown as health.
-            let _ = self.detector.refit_some(FIT_A_TICK);
+            if self.detector.refit_some(FIT_A_TICK).unwrap_or(true) {
+                crate::heap::purge();
+            }
         }
         step
     }

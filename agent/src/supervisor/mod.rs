@@ -313,11 +313,11 @@ impl Shared {
     }
 
     /// Over its budget the agent does the dearest thing less often. In one process with a collector the cost is not its own.
-    fn keep_budget(&self, cost: &Cost) {
+    fn keep_budget(&self, cost: &Cost, seconds: f32) {
         if self.options.embedded {
             return;
         }
-        if let (Some(over), Some(scan)) = (lock(&self.budget).judge(cost, LOOK_EVERY.as_secs_f32()), &self.processes) {
+        if let (Some(over), Some(scan)) = (lock(&self.budget).judge(cost, seconds), &self.processes) {
             scan.slow_down(over);
         }
     }

@@ -16,6 +16,8 @@ use crate::text_pages;
 
 /// Distance of reports when nothing changed.
 const REPORT_EVERY: Duration = Duration::from_secs(15 * 60);
+/// Distance of measurements of own cost: each reads a file a thread.
+const MEASURE_EVERY: Duration = Duration::from_secs(30);
 /// The first report waits for the first measurement of own cost.
 const FIRST_REPORT: Duration = Duration::from_secs(20);
 /// The page drop comes this long after the first model was loaded, and once again after its last early fit.
@@ -27,14 +29,19 @@ pub(super) async fn run(shared: Arc<Shared>, sender: Sender, out: mpsc::Sender<O
     let began = tokio::time::Instant::now();
     let mut reported: Option<(tokio::time::Instant, String)> = None;
     let mut drops = DROP_PAGES_AFTER.iter().copied().peekable();
+    let mut measured: Option<Tick> = None;
     let mut first_model: Option<tokio::time::Instant> = None;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let now = Tick::now();
         let analysis = take(&shared.analysis);
-        let cost = own.measure(now, shared.network.sent_bytes(), analysis.inference);
-        shared.keep_budget(&cost);
-        *lock(&shared.cost) = cost;
+        let since = measured.map_or(LOOK_EVERY.as_secs_f32(), |at| now.seconds_since(at) as f32);
+        if measured.is_none() || since >= MEASURE_EVERY.as_secs_f32() {
+            measured = Some(now);
+            let cost = own.measure(now, shared.network.sent_bytes(), analysis.inference);
+            shared.keep_budget(&cost, since);
+            *lock(&shared.cost) = cost;
+        }
         if analysis.model.is_some() {
             let since = first_model.get_or_insert_with(tokio::time::Instant::now).elapsed();
             if drops.next_if(|after| since.as_secs() >= *after).is_some() {

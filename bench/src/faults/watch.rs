@@ -172,8 +172,9 @@ mod tests {
         let event = serde_json::json!({ "head": head, "event": "11".repeat(8), "kind": "anomaly", "phase": phase,
             "onset_ms": 0, "onset_mono_ms": 0, "severity": 0.5, "score": 1.0, "text": "CPU busy", "end_ms": null,
             "rule": null, "recording": null, "model": null, "stage": null });
-        serde_json::from_value(serde_json::json!({ "event": event, "onset_ms": 0, "received_ms": 0, "incident": null }))
-            .expect("the API's form")
+        serde_json::from_value(serde_json::json!({ "event": event, "onset_ms": 0, "received_ms": 0, "incident": null,
+            "revision": seq }))
+        .expect("the API's form")
     }
 
     #[test]

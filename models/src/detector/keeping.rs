@@ -98,6 +98,11 @@ impl Detector {
             let (x, y) = if a >= b { (slot, other) } else { (other, slot) };
             subspace.set_pair(x, y, &pair);
         }
+        let home = |key: &u64| *key == series.key || self.keys.contains(&Some(*key));
+        if block.keys.iter().all(home) {
+            // Nobody will ask for it again; its number stays.
+            self.dormant.blocks[number] = SavedBlock { keys: Vec::new(), pairs: Vec::new() };
+        }
     }
 
     fn saved_blocks(&self) -> Vec<SavedBlock> {

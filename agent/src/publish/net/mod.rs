@@ -157,7 +157,7 @@ impl<D: Disk> Net<D> {
     /// Runs until `stop` holds a reason (`stopped`, `shutdown`), then sends what it can within the grace, says goodbye
     /// and puts the rest on disk. Gives the outbox back.
     pub async fn run(mut self, mut stop: watch::Receiver<Option<&'static str>>) -> Outbox<D> {
-        let mut clock = tokio::time::interval(Duration::from_millis(500));
+        let mut clock = tokio::time::interval(Duration::from_secs(1));
         clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut deadline: Option<Instant> = None;
         loop {
