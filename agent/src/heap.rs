@@ -3,7 +3,7 @@
 //! A fit needs ten times the memory that its model keeps, and what it frees lies between what it keeps: an allocator that
 //! only gives back the end of its heap holds on to all of it. [`purge`] gives back the pages inside free blocks; it is called
 //! after each fit. musl's own allocator would cost the model's runtime up to four times the time, so the static build has
-//! dlmalloc ([`Heap`]); glibc has a function for it.
+//! dlmalloc (`Heap`); glibc has a function for it.
 #![expect(unsafe_code, reason = "a global allocator, madvise on its free blocks, and a function of the C library")]
 
 #[cfg(target_env = "musl")]
