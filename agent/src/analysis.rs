@@ -429,18 +429,12 @@ impl Analysis {
         let promise = self.raised.promise(self.inputs.config.detect.alarm_budget.rate_per_day(), frame.at.wall_ms);
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         let before = status.inference;
-        // Days pass in it: once a minute is often enough, and it allocates.
-        let (crept, foreign, foreign_errors) = match status.samples % 60 {
-            0 => {
-                let errors = self.refused.iter().cloned().chain(self.judges.foreign_errors()).collect();
-                (self.judges.crept(&self.known), self.judges.foreign(), errors)
-            }
-            _ => {
-                let status = &mut *status;
-                let lists = (&mut status.crept, &mut status.foreign, &mut status.foreign_errors);
-                (std::mem::take(lists.0), std::mem::take(lists.1), std::mem::take(lists.2))
-            }
-        };
+        // Once a minute is often enough for what changes over days, and it allocates.
+        if status.samples.is_multiple_of(60) {
+            status.crept = self.judges.crept(&self.known);
+            status.foreign = self.judges.foreign();
+            status.foreign_errors = self.refused.iter().cloned().chain(self.judges.foreign_errors()).collect();
+        }
         *status = AnalysisStatus {
             stage: step.stage,
             points: step.points,
@@ -449,13 +443,11 @@ impl Analysis {
             alarm: step.alarm,
             promise,
             model_error: error,
-            crept,
-            foreign,
-            foreign_errors,
             open_events: self.rules.open() + self.judges.open(),
             missed: status.missed + u64::from(frame.missed),
             samples: status.samples + 1,
             inference: if before == 0.0 { inference } else { before + 0.02 * (inference - before) },
+            ..std::mem::take(&mut *status)
         };
     }
 }

@@ -21,6 +21,7 @@ pub mod inventory;
 pub mod outbox;
 pub mod outgoing;
 pub mod publish;
+mod replace;
 pub mod ring;
 pub mod sampler;
 pub mod source;

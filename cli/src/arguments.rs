@@ -42,7 +42,7 @@ pub enum Command {
     #[command(subcommand)]
     Model(Model),
     /// The child process in which a model runs for the first time.
-    #[command(name = "model-trial", hide = true)]
+    #[command(name = tacit_models::import::trial::COMMAND, hide = true)]
     ModelTrial,
     /// Completions for a shell.
     Completions {

@@ -27,6 +27,13 @@ impl Attribution {
         Self { now: vec![0.0; capacity], since_onset: vec![0.0; capacity], onset: None }
     }
 
+    /// Makes room for more slots.
+    pub fn grow(&mut self, capacity: usize) {
+        let capacity = capacity.max(self.now.len());
+        self.now.resize(capacity, 0.0);
+        self.since_onset.resize(capacity, 0.0);
+    }
+
     pub fn clear(&mut self, slot: usize) {
         (self.now[slot], self.since_onset[slot]) = (0.0, 0.0);
     }

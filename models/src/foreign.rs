@@ -58,8 +58,10 @@ pub struct ForeignDetector {
 #[derive(Debug)]
 struct Bound {
     binding: Binding,
-    /// Slot of each series that the binding knows, in its order.
-    slots: Vec<usize>,
+    /// Slot and label of each series that the binding knows, in its order.
+    series: Vec<(usize, String)>,
+    /// By slot: the column that it feeds.
+    column_of: Vec<Option<usize>>,
     model: Model,
     rows: Recent,
     filled: usize,
@@ -125,33 +127,39 @@ impl ForeignDetector {
     /// Why it cannot judge here; [`ForeignDetector::error`] keeps it.
     pub fn bind(&mut self, capacity: usize, series: &[(usize, Series<'_>)]) -> Result<(), ForeignError> {
         let bound = self.bound_to(series);
-        self.attribution = Attribution::new(capacity);
-        match bound {
-            Ok(bound) => {
-                let same = self.bound.as_ref().is_some_and(|b| b.binding == bound.binding && b.slots == bound.slots);
-                if !same {
-                    let mut usual = Standardiser::new(bound.told.len(), horizon(&self.config));
-                    usual.reset(0, Some(self.usual.level(0)));
-                    (self.usual, self.bound) = (usual, Some(bound));
-                }
-                self.error = None;
-                Ok(())
-            }
-            Err(error) => {
-                self.bound = None;
-                self.error = Some(error.clone());
-                Err(error)
-            }
+        if let Ok(Some(bound)) = bound {
+            let mut usual = Standardiser::new(bound.told.len(), horizon(&self.config));
+            usual.reset(0, Some(self.usual.level(0)));
+            self.attribution = Attribution::new(capacity);
+            (self.usual, self.bound) = (usual, Some(bound));
+        } else if let Err(error) = bound {
+            self.bound = None;
+            self.error = Some(error.clone());
+            return Err(error);
         }
+        self.attribution.grow(capacity);
+        self.error = None;
+        Ok(())
     }
 
-    fn bound_to(&self, series: &[(usize, Series<'_>)]) -> Result<Bound, ForeignError> {
-        let (slots, series): (Vec<usize>, Vec<Series<'_>>) = series.iter().copied().unzip();
-        let binding = Binding::new(&self.manifest, &series)?;
+    /// The model on these series; `None` when they are those that feed it already.
+    fn bound_to(&self, series: &[(usize, Series<'_>)]) -> Result<Option<Bound>, ForeignError> {
+        let (slots, list): (Vec<usize>, Vec<Series<'_>>) = series.iter().copied().unzip();
+        let binding = Binding::new(&self.manifest, &list)?;
+        let new = binding.columns().iter().map(|c| c.map(|i| (slots[i], list[i].label)));
+        if self.bound.as_ref().is_some_and(|bound| bound.feeders().eq(new)) {
+            return Ok(None);
+        }
         let limits = self.manifest.limits(binding.columns().len());
         let model = Model::load(&self.graph, limits)?;
         let told = 1 + binding.columns().len();
-        Ok(Bound {
+        let mut column_of = vec![None; slots.iter().max().map_or(0, |last| last + 1)];
+        for (column, index) in binding.columns().iter().enumerate() {
+            if let Some(index) = index {
+                column_of[slots[*index]] = Some(column);
+            }
+        }
+        Ok(Some(Bound {
             rows: Recent::new(binding.width(), limits.input[0]),
             filled: 0,
             values: vec![f32::NAN; slots.len()],
@@ -160,9 +168,10 @@ impl ForeignDetector {
             z: vec![0.0; told],
             present: vec![false; told],
             binding,
-            slots,
+            series: slots.into_iter().zip(list.into_iter().map(|s| s.label.to_owned())).collect(),
+            column_of,
             model,
-        })
+        }))
     }
 
     /// One point at a monotonic time; `value` gives the value, or deviation, of a slot's series, NaN where there is none.
@@ -204,13 +213,9 @@ impl ForeignDetector {
         if judgement.accept_level {
             self.usual.accept_level(0);
         }
-        let excess = |slot: usize| {
-            let column = bound.binding.columns().iter().position(|c| c.is_some_and(|i| bound.slots[i] == slot));
-            column.map_or(0.0, |c| (bound.z[c + 1].abs() - 1.0).max(0.0))
-        };
-        let slots = self.attribution.now().len();
-        self.attribution.follow((0..slots).map(excess), &self.verdict, at_mono_ms);
-        step.after(&self.verdict, &judgement, judged, bound.slots.len() as u32)
+        let excess = |column: &Option<usize>| column.map_or(0.0, |c| (bound.z[c + 1].abs() - 1.0).max(0.0));
+        self.attribution.follow(bound.column_of.iter().map(excess), &self.verdict, at_mono_ms);
+        step.after(&self.verdict, &judgement, judged, bound.column_of.iter().flatten().count() as u32)
     }
 
     /// Attribution since the onset by slot, summing to at most 1.
@@ -237,9 +242,14 @@ fn horizon(config: &DetectorConfig) -> f64 {
 }
 
 impl Bound {
+    /// Slot and label of what feeds each column.
+    fn feeders(&self) -> impl Iterator<Item = Option<(usize, &str)>> {
+        self.binding.columns().iter().map(|c| c.map(|i| (self.series[i].0, self.series[i].1.as_str())))
+    }
+
     /// The host's score of the newest point; `None` while the window is not full, or when the model should not judge.
     fn score(&mut self, value: impl Fn(usize) -> f32, kind: OutputKind) -> Result<Option<f32>, ModelError> {
-        for (held, slot) in self.values.iter_mut().zip(&self.slots) {
+        for (held, (slot, _)) in self.values.iter_mut().zip(&self.series) {
             *held = value(*slot);
         }
         let judge = self.binding.fill(&self.values, self.rows.push());

@@ -68,7 +68,7 @@ enum Command {
         file: Option<PathBuf>,
     },
     /// Runs a model in a process of its own; the agent starts it.
-    #[command(name = crate::detect::foreign::TRIAL, hide = true)]
+    #[command(name = tacit_models::import::trial::COMMAND, hide = true)]
     ModelTrial,
     /// Print completions for a shell.
     Completions {

@@ -7,8 +7,8 @@
 //! It is written when the agent starts (`running`) and when it is told to stop: `shutdown` while systemd takes the machine
 //! down, else `stopped`. A boot that finds `running` was not expected by anybody: power cut, crash or reset.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use tacit_wire::BootId;
 use tracing::warn;
 
 use crate::clock::Tick;
+use crate::replace::replace;
 use crate::source::Root;
 
 const MAGIC: &str = "tacit-boot-1";
@@ -87,12 +88,8 @@ impl Marker {
     }
 
     fn write(&self, how: How, now: Tick) -> io::Result<()> {
-        let fresh = self.path.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        writeln!(file, "{MAGIC} {} {} {}", self.boot, how.word(), now.wall_ms)?;
-        file.sync_data()?;
-        fs::rename(&fresh, &self.path)?;
-        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        let line = format!("{MAGIC} {} {} {}\n", self.boot, how.word(), now.wall_ms);
+        replace(&self.path, &[line.as_bytes()])
     }
 }
 

@@ -5,10 +5,10 @@
 
 use std::path::Path;
 
-use tacit_models::import::{self, Package, Program, TrialError, TrialLimits};
+use tacit_models::import::{self, Package, Program, TrialLimits};
 use tacit_models::{DetectorConfig, ForeignDetector};
+use tacit_wire::Digest;
 use tacit_wire::message::{Event, ModelInForce};
-use tacit_wire::{Digest, SeriesDef};
 use tracing::{info, warn};
 
 use super::anomaly::{Anomaly, Blame, Surroundings};
@@ -16,9 +16,6 @@ use super::model::{ModelJudge, is_judged};
 use crate::clock::Tick;
 use crate::ring::Span;
 use crate::source::Dictionary;
-
-/// The hidden command of this program, and of `tacit`, that runs a trial.
-pub const TRIAL: &str = "model-trial";
 
 /// Period of minute means.
 pub const MINUTE_MS: u32 = 60_000;
@@ -44,28 +41,13 @@ pub fn try_package(path: &Path, program: &Program, period_ms: u32) -> Result<Tri
         )));
     }
     let limits = TrialLimits::new(package.manifest.budget.memory_bytes);
-    let tested = import::test(&package, program, limits).map_err(|e| match e {
-        TrialError::Child(e) => told(format!("its trial failed: {e}")),
-        TrialError::Refused(e) => told(e.to_string()),
-    })?;
+    let tested = import::test(&package, program, limits).map_err(|e| told(e.to_string()))?;
     if let Some(first) = tested.findings.first() {
-        return Err(told(format!("{first}")));
+        return Err(told(first.to_string()));
     }
-    let digest = digest(&tested.digest).ok_or_else(|| told("its digest is none".to_owned()))?;
+    let digest = tested.digest.parse::<Digest>().map_err(|e| told(e.to_string()))?;
     info!(model = package.manifest.name, run_us = tested.measured.p50_us, "A model passed its trial.");
     Ok(Tried { package, digest })
-}
-
-/// From hexadecimal digits.
-fn digest(hex: &str) -> Option<Digest> {
-    let mut bytes = [0; 32];
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    for (i, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).ok()?;
-    }
-    Some(Digest(bytes))
 }
 
 /// A foreign model and its event.
@@ -77,16 +59,21 @@ pub struct ForeignJudge {
 }
 
 impl ForeignJudge {
-    /// With what was learned about its score before, if that was this model's.
+    /// With what was learned about its score before, if that is there; it is taken out of `learned`.
     #[must_use]
-    pub fn new(tried: &Tried, budget_per_day: Option<f64>, learned: &[Vec<u8>], quiet_until: u64) -> Self {
+    pub fn new(tried: &Tried, budget_per_day: Option<f64>, learned: &mut Vec<Vec<u8>>, quiet_until: u64) -> Self {
         let period_ms = tried.package.manifest.input.period_ms;
         let slow = period_ms == MINUTE_MS;
         let config = || DetectorConfig { capacity: 0, period_ms, budget_per_day };
-        let detector = learned
-            .iter()
-            .find_map(|bytes| ForeignDetector::restore(&tried.package, config(), bytes).ok())
-            .unwrap_or_else(|| ForeignDetector::new(&tried.package, config()));
+        let restored = |bytes: &Vec<u8>| ForeignDetector::restore(&tried.package, config(), bytes).ok();
+        let found = learned.iter().enumerate().find_map(|(at, bytes)| Some((at, restored(bytes)?)));
+        let detector = match found {
+            Some((at, detector)) => {
+                learned.remove(at);
+                detector
+            }
+            None => ForeignDetector::new(&tried.package, config()),
+        };
         let span = if slow { Span::Minutes } else { Span::Samples };
         Self { detector, digest: tried.digest, slow, anomaly: Anomaly::new(span, period_ms, quiet_until) }
     }
@@ -101,7 +88,7 @@ impl ForeignJudge {
     pub fn rebind(&mut self, now: &Dictionary) {
         let slots = now.entries.last().map_or(0, |e| e.slot.index() + 1);
         let judged = || now.entries.iter().filter(|e| is_judged(&e.def));
-        let labels: Vec<String> = judged().map(|e| SeriesDef::label(&e.def)).collect();
+        let labels: Vec<String> = judged().map(|e| e.def.label()).collect();
         let series: Vec<_> = judged()
             .zip(&labels)
             .map(|(e, label)| (e.slot.index(), import::Series { label, unit: &e.def.unit }))

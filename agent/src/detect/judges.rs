@@ -62,7 +62,7 @@ impl Judges {
 
     /// Takes in a foreign model, on the series that are there.
     pub fn add(&mut self, tried: &Tried, now: &Dictionary) {
-        let mut judge = ForeignJudge::new(tried, self.setup.share(), &self.waiting, self.setup.quiet_until);
+        let mut judge = ForeignJudge::new(tried, self.setup.share(), &mut self.waiting, self.setup.quiet_until);
         judge.rebind(now);
         self.foreign.push(judge);
     }

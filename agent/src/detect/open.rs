@@ -1,8 +1,8 @@
 //! The open events that somebody was told of, on disk: whatever ends the agent, the next start ends them. What goes on is told
 //! anew, by an event of its own, which the collector takes into the same incident.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use tacit_wire::EventId;
@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::event::Sender;
 use crate::clock::Tick;
+use crate::replace::replace;
 
 /// More open events than a node has; the file stays small.
 const MOST: usize = 256;
@@ -61,20 +62,20 @@ impl OpenEvents {
         if event.kind == EventKind::Context {
             return;
         }
-        if event.phase == Phase::Close {
+        self.ended.retain(|ended| *ended != event.event);
+        let listed = self.open.iter().any(|e| e.event == event.event);
+        if event.phase == Phase::Close && listed {
             self.ended.push(event.event);
-        } else if self.open.iter().all(|e| e.event != event.event) && self.open.len() < MOST {
+        } else if event.phase != Phase::Close && !listed && self.open.len() < MOST {
             // What is large was said when it opened.
             self.open.push(Event { recording: None, processes: Vec::new(), ..event.clone() });
             self.write();
-        } else {
-            self.ended.retain(|ended| *ended != event.event);
         }
     }
 
     /// Takes what has ended off the file.
     pub fn tidy(&mut self) {
-        if !self.ended.is_empty() {
+        if !self.ended.is_empty() || self.failing {
             self.write();
         }
     }
@@ -82,19 +83,12 @@ impl OpenEvents {
     fn write(&mut self) {
         let ended = std::mem::take(&mut self.ended);
         self.open.retain(|e| !ended.contains(&e.event));
-        let written = self.try_write();
+        let written =
+            serde_json::to_vec(&self.open).map_err(io::Error::from).and_then(|bytes| replace(&self.path, &[&bytes]));
         if let (Err(e), false) = (&written, self.failing) {
             warn!(file = %self.path.display(), error = %e, "Cannot write the list of open events; it is tried again.");
         }
         self.failing = written.is_err();
-    }
-
-    fn try_write(&self) -> io::Result<()> {
-        let fresh = self.path.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec(&self.open)?)?;
-        file.sync_data()?;
-        fs::rename(&fresh, &self.path)
     }
 }
 

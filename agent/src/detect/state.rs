@@ -6,8 +6,8 @@
 //!
 //! A file that is damaged or of another version is moved aside, and learning begins anew.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use tacit_wire::BootId;
 use tracing::warn;
 
 use super::promise::Raised;
+use crate::replace::replace;
 
 const MAGIC: &[u8] = b"TACIT-STATE-2\n";
 /// More than any state has.
@@ -76,15 +77,7 @@ impl StateFile {
         let notes = serde_json::to_vec(notes)?;
         let length = u32::try_from(notes.len()).map_err(io::Error::other)?;
         let rest = [&length.to_le_bytes()[..], &notes, detector].concat();
-        let fresh = self.0.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(MAGIC)?;
-        file.write_all(&crc32fast::hash(&rest).to_le_bytes())?;
-        file.write_all(&rest)?;
-        file.sync_data()?;
-        fs::rename(&fresh, &self.0)?;
-        // The swap itself must be on disk too.
-        File::open(self.0.parent().unwrap_or(Path::new(".")))?.sync_all()
+        replace(&self.0, &[MAGIC, &crc32fast::hash(&rest).to_le_bytes(), &rest])
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tacit_models::import::Program;
+use tacit_models::import::{Program, trial};
 use tacit_wire::message::{Birth, ConfigState, Cost, ModelInForce, Report};
 use tacit_wire::series::dictionary_hash;
 use tacit_wire::{NodeId, SiteId, StreamId, Topic};
@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::context::boot::{self, Marker};
 use crate::context::{self, Board, Reporter, Units};
 use crate::detect::event::Sender;
-use crate::detect::foreign::{TRIAL, Tried, try_package};
+use crate::detect::foreign::{Tried, try_package};
 use crate::detect::promise;
 use crate::detect::rulebook::Watched;
 use crate::fleet::{Commands, Pull};
@@ -262,7 +262,7 @@ fn try_models(config: &Config) -> Result<mpsc::Receiver<Result<Tried, String>>> 
     let period_ms = u32::try_from(config.sampling.interval.as_millis()).unwrap_or(u32::MAX);
     spawn("tacit-trial", move || {
         let program =
-            Program::current(&[TRIAL]).map_err(|e| format!("no model is tried: no path of this program: {e}"));
+            Program::current(&[trial::COMMAND]).map_err(|e| format!("no model is tried: no path of this program: {e}"));
         for path in paths {
             let tried = program.as_ref().map_err(Clone::clone).and_then(|p| try_package(&path, p, period_ms));
             // Nobody listens any more when the agent stops meanwhile.

@@ -39,7 +39,7 @@ pub fn trial() -> ExitCode {
 }
 
 fn program() -> Result<Program> {
-    Program::current(&["model-trial"]).context("cannot find this program's own path")
+    Program::current(&[import::trial::COMMAND]).context("cannot find this program's own path")
 }
 
 /// At most one byte more than a model may have: the linter says what is wrong then.

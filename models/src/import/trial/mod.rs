@@ -22,6 +22,9 @@ pub use child::child;
 
 use super::finding::{Code, Finding, Refused};
 
+/// The hidden command of each program that runs trials.
+pub const COMMAND: &str = "model-trial";
+
 /// Most bytes of either output of a child that are read.
 const MAX_OUTPUT: u64 = 8 << 20;
 /// How often the parent looks whether the child is done.
