@@ -27,7 +27,7 @@ use crate::whiten::WINDOW;
 const MAGIC: &[u8; 4] = b"TCTD";
 /// Of what is learned about the score of a foreign model.
 const FOREIGN: &[u8; 4] = b"TCTF";
-const VERSION: u16 = 2;
+const VERSION: u16 = 3;
 
 /// More series than this in a state file are not believed.
 const MAX_SERIES: usize = 20_000;

@@ -6,7 +6,7 @@
 //! (9 MB), and a series that comes or goes changes its own block only.
 //!
 //! ```text
-//! state² = Σ over blocks (f - m)ᵀ (C + 0.02 w̄ I)⁻¹ (f - m)  /  what is expected of it           1 = usual
+//! state² = Σ over blocks (f - m)ᵀ (C + 0.01 w̄ I)⁻¹ (f - m)  /  what is expected of it           1 = usual
 //! ```
 //!
 //! Every entry of a covariance has the rate of the younger of its two series, so a newcomer needs no fresh start of the
@@ -34,7 +34,7 @@ const POINTS_A_NEWS: [f64; FEATURES] = [1.0, 20.0, 1.0];
 const OWN_POINTS: f64 = 20.0;
 
 /// Ridge as a share of the mean variance.
-const RIDGE: f64 = 0.02;
+const RIDGE: f64 = 0.01;
 
 const SIDE: usize = BLOCK * FEATURES;
 

@@ -3,9 +3,9 @@
 use tacit_wire::message::Stage;
 
 use crate::calibrate::{BLOCK_MS, Margin, RunningQuantile, SeenSoFar, Sustained, Tail};
-use crate::detector::{DetectorConfig, Transition};
+use crate::detector::{DetectorConfig, Transition, is_slow};
 
-/// Weight of the newest host score in the smoothed one.
+/// Weight of the newest host score in the smoothed one. A minute of a slow detector is a mean already.
 const SMOOTHING: f32 = 0.3;
 
 /// Learning pauses at most so long for one event …
@@ -83,8 +83,9 @@ pub(crate) struct Verdict {
     /// The score of a young node, smoothed, and its running quantile.
     young_smoothed: Option<f32>,
     young: RunningQuantile,
-    /// The score of a node that is known, smoothed, and its running quantile.
+    /// The score of a node that is known, smoothed by this weight, and its running quantile.
     smoothed: Option<f32>,
+    smoothing: f32,
     quantile: RunningQuantile,
     tail: Tail,
     margin: Margin,
@@ -101,18 +102,20 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     pub fn new(config: &DetectorConfig) -> Self {
+        let slow = is_slow(config.period_ms);
         Self {
             period_ms: config.period_ms,
             close_points: (30_000 / config.period_ms.max(1)).max(5),
             young_smoothed: None,
             young: RunningQuantile::new(config.period_ms),
             smoothed: None,
+            smoothing: if slow { 1.0 } else { SMOOTHING },
             quantile: RunningQuantile::new(config.period_ms),
             tail: Tail::default(),
             margin: Margin::new(0.5, config.budget_per_day.unwrap_or(1.0)),
             seen: SeenSoFar::new(SeenSoFar::NONE, 60, 0.0),
             in_a_row: Sustained::new(5, 5),
-            most_of: Sustained::new(5, 8),
+            most_of: if slow { Sustained::new(1, 1) } else { Sustained::new(5, 8) },
             open: None,
             closed_ms: None,
             events: 0,
@@ -217,8 +220,8 @@ impl Verdict {
 
     /// Judges one point at a monotonic time: by the score of a young node in the first day, by that of a known one later.
     pub fn judge(&mut self, young: f32, known: f32, stage: Stage, at_ms: u64) -> Judgement {
-        let young = log_smoothed(&mut self.young_smoothed, young);
-        let known = log_smoothed(&mut self.smoothed, known);
+        let young = log_smoothed(&mut self.young_smoothed, young, SMOOTHING);
+        let known = log_smoothed(&mut self.smoothed, known, self.smoothing);
         let is_known = matches!(stage, Stage::FirstWeek | Stage::Full);
         let ls = if is_known { known } else { young };
         let bar = if self.quantile.points == 0 { ls } else { self.bar(stage) };
@@ -244,8 +247,8 @@ impl Verdict {
 
     /// Learns what scores are usual from one that shall not raise anything yet.
     pub fn watch(&mut self, score: f32, at_ms: u64) {
-        let young = log_smoothed(&mut self.young_smoothed, score);
-        let known = log_smoothed(&mut self.smoothed, score);
+        let young = log_smoothed(&mut self.young_smoothed, score, SMOOTHING);
+        let known = log_smoothed(&mut self.smoothed, score, self.smoothing);
         let (in_a_row, most_of) = (self.in_a_row.push(young), self.most_of.push(known));
         self.learn(young, known, in_a_row, most_of, at_ms);
     }
@@ -267,8 +270,8 @@ impl Verdict {
         if self.open.is_none() && over {
             self.seen.learn(in_a_row, self.young.value);
         }
-        // The quantile needs some minutes before a distance from it means anything.
-        if self.quantile.points > 600 && most_of.is_finite() {
+        // The quantile needs some minutes before a distance from it means anything; an event was counted when it opened.
+        if self.open.is_none() && self.quantile.points > 600 && most_of.is_finite() {
             self.margin.learn(most_of - self.quantile.value, at_ms);
         }
     }
@@ -320,7 +323,8 @@ impl Verdict {
             open.told_severity = open.told_severity.max(judgement.severity);
         }
         let accepted = open.accepted_ms.is_some_and(|at| at_ms.saturating_sub(at) < BLOCK_MS);
-        if open.learning_paused_ms >= freeze_ms && !accepted {
+        // A slow detector remembers a day: it grows used to a lasting level by itself, and still ranks it as odd till then.
+        if open.learning_paused_ms >= freeze_ms && !accepted && !is_slow(self.period_ms) {
             open.accepted_ms = Some(at_ms);
             judgement.accept_level = true;
         }
@@ -328,8 +332,8 @@ impl Verdict {
 }
 
 /// Logarithm of the smoothed score.
-fn log_smoothed(smoothed: &mut Option<f32>, score: f32) -> f32 {
-    let now = smoothed.map_or(score, |s| s + SMOOTHING * (score - s));
+fn log_smoothed(smoothed: &mut Option<f32>, score: f32, weight: f32) -> f32 {
+    let now = smoothed.map_or(score, |s| s + weight * (score - s));
     *smoothed = Some(now);
     (0.001 + now).ln()
 }

@@ -1,5 +1,6 @@
 //! What is learned about the series, slot by slot, and what a fitted graph takes of the newest point.
 
+use super::is_slow;
 use crate::clusters::{Clusters, LAGS};
 use crate::creep::Creep;
 use crate::drift::Drift;
@@ -19,16 +20,14 @@ const QUICK_MEAN: usize = 5;
 /// Whole windows a series must have learned from before it is fitted.
 const WINDOWS_TO_FIT: u32 = 10;
 
+/// Lag-cluster models a series must have before they count: one or two know too little.
+const MODELS_TO_COUNT: usize = 3;
+
 const HOUR_MS: f64 = 3_600_000.0;
 
 /// Points that pass in these hours.
 fn points(hours: f64, period_ms: u32) -> f64 {
     hours * HOUR_MS / f64::from(period_ms.max(1))
-}
-
-/// Whether a detector of this period is one of the slow ones, which know the time of day.
-fn is_slow(period_ms: u32) -> bool {
-    period_ms >= 10_000
 }
 
 /// Statistics of all series.
@@ -67,7 +66,7 @@ impl Learning {
         // Level and spread: at 1 Hz six hours, which follow the daily course; labelled one-minute data measured best at a day.
         let level = points(if slow { 24.0 } else { 6.0 }, period_ms);
         // How series hang together changes more slowly.
-        let ties = points(if slow { 14.0 * 24.0 } else { 24.0 }, period_ms);
+        let ties = points(if slow { 30.0 * 24.0 } else { 24.0 }, period_ms);
         // A day of points, but enough of them for two clusters, and three hours at 1 Hz.
         let half_window = points(24.0, period_ms).clamp(450.0, 10_800.0) as u32;
         let mut standardiser = Standardiser::new(capacity, level);
@@ -155,6 +154,11 @@ impl Learning {
     /// Whether a slot has learned enough to be fitted.
     pub fn can_fit(&self, slot: usize) -> bool {
         self.autocovariance.points(slot) >= WINDOWS_TO_FIT
+    }
+
+    /// Whether the lag clusters of a slot have something to say of the newest point.
+    pub fn knows_movements(&self, slot: usize) -> bool {
+        self.clusters.is_whole(slot) && self.clusters.models(slot).len() >= MODELS_TO_COUNT
     }
 
     /// Fits one more series.

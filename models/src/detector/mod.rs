@@ -39,8 +39,13 @@ pub const FIRST_FIT: u64 = 60;
 /// Weight of the newest deviation in the smoothed one.
 const LEVEL_SMOOTHING: f32 = 0.3;
 
-/// Weight of the newest squared length of the state in the smoothed one.
-const STATE_SMOOTHING: f32 = 0.3;
+/// Weights of the newest squared length of the state in the two smoothed ones.
+const STATE_SMOOTHING: [f32; 2] = [0.3, 0.1];
+
+/// Whether a detector of this period is one of the slow ones, which know the time of day.
+pub(crate) fn is_slow(period_ms: u32) -> bool {
+    period_ms >= 10_000
+}
 
 /// How a detector is set up.
 #[derive(Debug, Clone, PartialEq)]
@@ -164,8 +169,8 @@ pub struct Detector {
     /// Whether the slot's column in the model is about the series now bound there.
     fitted: Vec<bool>,
     outputs: Vec<f32>,
-    /// Smoothed squared length of the state.
-    state: Option<f32>,
+    /// Smoothed squared lengths of the state.
+    state: Option<[f32; 2]>,
     parts: Parts,
     scores: Vec<f32>,
     /// Smoothed deviation per slot.
@@ -329,35 +334,40 @@ impl Detector {
         let (clusters, rest) = rest.split_at(n);
         let (season, blocks) = rest.split_at(if learning.season.is_some() { n } else { 0 });
         self.scores.fill(0.0);
-        let (mut sums, mut count) = (Parts::default(), 0_u32);
+        let mut sums = Parts::default();
         for (column, slot) in columns.iter().enumerate() {
             let slot = *slot as usize;
             // A few missing points count as usual ones; more, and the series says nothing.
             if self.fitted[slot] && learning.present[slot] && (learning.seen[slot] as u16).count_ones() >= 12 {
                 self.scores[slot] = windows[column];
                 sums.windows += windows[column];
-                sums.clusters += if learning.clusters.is_whole(slot) { clusters[column] } else { 0.0 };
+                sums.windows_rms += windows[column] * windows[column];
+                sums.clusters += if learning.knows_movements(slot) { clusters[column] } else { 0.0 };
                 sums.season += season.get(column).copied().unwrap_or(0.0);
                 sums.drift += learning.drift.scores()[slot];
                 sums.level += self.levels[slot] * self.levels[slot];
                 sums.flat += learning.flat.scores()[slot];
-                count += 1;
+                sums.series += 1;
             }
         }
         let square: f32 = blocks.iter().sum();
-        let smoothed = self.state.map_or(square, |s| s + STATE_SMOOTHING * (square - s));
+        let mut smoothed = self.state.unwrap_or([square; 2]);
+        smoothed.iter_mut().zip(STATE_SMOOTHING).for_each(|(s, weight)| *s += weight * (square - *s));
         self.state = Some(smoothed);
-        let share = 1.0 / count.max(1) as f32;
+        let share = 1.0 / sums.series.max(1) as f32;
         self.parts = Parts {
             windows: sums.windows * share,
-            state: smoothed.sqrt(),
+            windows_rms: (sums.windows_rms * share).sqrt(),
+            state: smoothed[0].sqrt(),
+            state_smoother: smoothed[1].sqrt(),
             season: sums.season * share,
             clusters: sums.clusters * share,
             drift: sums.drift * share,
             level: (sums.level * share).sqrt(),
             flat: sums.flat,
+            series: sums.series,
         };
-        (count > 0).then_some(count)
+        (sums.series > 0).then_some(sums.series)
     }
 
     /// The series that moved keep their new level as normal from now on.
