@@ -2,11 +2,13 @@
 //! `cargo bench -p tacit-models --bench infer`
 
 use divan::{AllocProfiler, Bencher, black_box};
+use tacit_models::clusters::Clusters;
 use tacit_models::detector::{Detector, DetectorConfig};
 use tacit_models::graph::{GraphBuilder, int, whitened_windows};
 use tacit_models::plain;
 use tacit_models::runtime::{Limits, Model};
 use tacit_models::standardise::Standardiser;
+use tacit_models::subspace::Subspace;
 use tacit_models::whiten::{HALF, WINDOW, Whitening, packed};
 
 #[global_allocator]
@@ -34,6 +36,22 @@ fn standardise(bencher: Bencher<'_, '_>, series: usize) {
     let rows: Vec<Vec<f32>> = (0..64).map(|t| values(series + t).split_off(t)).collect();
     rows.iter().for_each(|row| s.step(row, true, &mut z, &mut present));
     bencher.bench_local(|| s.step(black_box(&rows[7]), true, &mut z, &mut present));
+}
+
+/// What a point teaches about how series hang together: the covariances of the state's features.
+#[divan::bench(args = SERIES)]
+fn learn_state(bencher: Bencher<'_, '_>, series: usize) {
+    let mut subspace = Subspace::new(series, 86_400.0);
+    let rows = [values(series), values(series + 1), values(series + 2)];
+    bencher.bench_local(|| subspace.learn([&rows[0], &rows[1][1..], &rows[2][2..]], |_| true));
+}
+
+/// The movements of a point, and what they teach the clusters of tomorrow.
+#[divan::bench(args = SERIES)]
+fn lag_clusters(bencher: Bencher<'_, '_>, series: usize) {
+    let mut clusters = Clusters::new(series, 10_800);
+    let row = values(series);
+    bencher.bench_local(|| clusters.step(black_box(&row), true, |_| true));
 }
 
 #[divan::bench(args = SERIES)]
