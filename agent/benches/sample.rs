@@ -13,7 +13,7 @@ fn main() {
 
 const SERIES: usize = 2048;
 
-/// Those that have data here.
+/// All sources, as on this machine; slow ones have looked once.
 fn sources() -> Vec<Box<dyn Source>> {
     let sources = registry::all(&Root::live(), &Config::default());
     sources.refreshers.iter().for_each(|refresh| refresh(Duration::from_secs(30)));

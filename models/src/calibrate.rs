@@ -8,8 +8,8 @@
 /// Share of points above the running quantile.
 pub const TAIL: f32 = 0.01;
 
-/// Least step of the running quantile in log score for a point a minute. Parts are measured by their own running 99 % points
-/// already; one that follows in hours takes the fault for usual.
+/// Least step of the running quantile in log score for a point a minute. One that follows in hours takes the fault for usual; this
+/// one follows a lasting shift in weeks to months, and meanwhile the margin keeps the budget.
 const STEP_PER_MINUTE: f32 = 1e-4;
 
 /// Memory of what an event adds to the bar of the first day, in points.
@@ -279,12 +279,12 @@ mod tests {
     fn the_running_quantile_finds_the_tail_and_follows_a_shift() {
         let (mut q, mut noise) = (RunningQuantile::new(60_000), Noise(3));
         let mut above = 0;
-        for i in 0..80_000 {
-            let ls = noise.next() + if i > 20_000 { 0.3 } else { 0.0 };
-            above += u32::from(i > 70_000 && ls > q.value);
+        for i in 0..240_000 {
+            let ls = noise.next() + if i > 20_000 { 1.0 } else { 0.0 };
+            above += u32::from(i > 230_000 && ls > q.value);
             q.learn(ls);
         }
-        assert!((60..250).contains(&above), "{above} of 10,000 above the 99 % point");
+        assert!((60..160).contains(&above), "{above} of 10,000 above the 99 % point");
     }
 
     #[test]

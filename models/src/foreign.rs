@@ -126,18 +126,20 @@ impl ForeignDetector {
     /// # Errors
     /// Why it cannot judge here; [`ForeignDetector::error`] keeps it.
     pub fn bind(&mut self, capacity: usize, series: &[(usize, Series<'_>)]) -> Result<(), ForeignError> {
-        let bound = self.bound_to(series);
-        if let Ok(Some(bound)) = bound {
-            let mut usual = Standardiser::new(bound.told.len(), horizon(&self.config));
-            usual.reset(0, Some(self.usual.level(0)));
-            self.attribution = Attribution::new(capacity);
-            (self.usual, self.bound) = (usual, Some(bound));
-        } else if let Err(error) = bound {
-            self.bound = None;
-            self.error = Some(error.clone());
-            return Err(error);
+        match self.bound_to(series) {
+            Ok(None) => self.attribution.grow(capacity),
+            Ok(Some(bound)) => {
+                let mut usual = Standardiser::new(bound.told.len(), horizon(&self.config));
+                usual.reset(0, Some(self.usual.level(0)));
+                self.attribution = Attribution::new(capacity);
+                (self.usual, self.bound) = (usual, Some(bound));
+            }
+            Err(error) => {
+                self.bound = None;
+                self.error = Some(error.clone());
+                return Err(error);
+            }
         }
-        self.attribution.grow(capacity);
         self.error = None;
         Ok(())
     }

@@ -1,13 +1,13 @@
 //! From parts to the two numbers of a node: *severity* ranks, *alarm* decides.
 //!
-//! Each part is divided by its own 99 % point and the parts are summed: parts of different nature add up, none is taken for
+//! Each part is divided by its own 99 % point and the parts are weighed and summed: parts of different nature add up, none is taken for
 //! the largest. The 99 % points run along slowly, so that a fault is not soon its own measure.
 //!
 //! ```text
 //! severity = 0.5 windows rms + 0.7 state + 0.5 state, smoother + 0.3 clusters + flat
 //! alarm    = severity + clusters + 2 drift + 2 season / sqrt(series)
 //! ```
-//! One set of weights for all, chosen on labelled series of seven sources (`bench/README.md`). The season helps where there is
+//! One set of weights for all, chosen on labelled series (`docs/decisions/012-two-fusions.md`). The season helps where there is
 //! little else: on a wide node the other series tell the time of day.
 
 use crate::calibrate::RunningQuantile;

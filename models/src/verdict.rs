@@ -5,7 +5,7 @@ use tacit_wire::message::Stage;
 use crate::calibrate::{BLOCK_MS, Margin, RunningQuantile, SeenSoFar, Sustained, Tail};
 use crate::detector::{DetectorConfig, Transition, is_slow};
 
-/// Weight of the newest host score in the smoothed one. A minute of a slow detector is a mean already.
+/// Weight of the newest host score in the smoothed one.
 const SMOOTHING: f32 = 0.3;
 
 /// Learning pauses at most so long for one event …
@@ -83,9 +83,8 @@ pub(crate) struct Verdict {
     /// The score of a young node, smoothed, and its running quantile.
     young_smoothed: Option<f32>,
     young: RunningQuantile,
-    /// The score of a node that is known, smoothed by this weight, and its running quantile.
+    /// The score of a node that is known, smoothed, and its running quantile.
     smoothed: Option<f32>,
-    smoothing: f32,
     quantile: RunningQuantile,
     tail: Tail,
     margin: Margin,
@@ -102,20 +101,18 @@ pub(crate) struct Verdict {
 
 impl Verdict {
     pub fn new(config: &DetectorConfig) -> Self {
-        let slow = is_slow(config.period_ms);
         Self {
             period_ms: config.period_ms,
             close_points: (30_000 / config.period_ms.max(1)).max(5),
             young_smoothed: None,
             young: RunningQuantile::new(config.period_ms),
             smoothed: None,
-            smoothing: if slow { 1.0 } else { SMOOTHING },
             quantile: RunningQuantile::new(config.period_ms),
             tail: Tail::default(),
             margin: Margin::new(0.5, config.budget_per_day.unwrap_or(1.0)),
             seen: SeenSoFar::new(SeenSoFar::NONE, 60, 0.0),
             in_a_row: Sustained::new(5, 5),
-            most_of: if slow { Sustained::new(1, 1) } else { Sustained::new(5, 8) },
+            most_of: if is_slow(config.period_ms) { Sustained::new(1, 1) } else { Sustained::new(5, 8) },
             open: None,
             closed_ms: None,
             events: 0,
@@ -220,8 +217,7 @@ impl Verdict {
 
     /// Judges one point at a monotonic time: by the score of a young node in the first day, by that of a known one later.
     pub fn judge(&mut self, young: f32, known: f32, stage: Stage, at_ms: u64) -> Judgement {
-        let young = log_smoothed(&mut self.young_smoothed, young, SMOOTHING);
-        let known = log_smoothed(&mut self.smoothed, known, self.smoothing);
+        let (young, known) = self.logs(young, known);
         let is_known = matches!(stage, Stage::FirstWeek | Stage::Full);
         let ls = if is_known { known } else { young };
         let bar = if self.quantile.points == 0 { ls } else { self.bar(stage) };
@@ -247,10 +243,15 @@ impl Verdict {
 
     /// Learns what scores are usual from one that shall not raise anything yet.
     pub fn watch(&mut self, score: f32, at_ms: u64) {
-        let young = log_smoothed(&mut self.young_smoothed, score, SMOOTHING);
-        let known = log_smoothed(&mut self.smoothed, score, self.smoothing);
+        let (young, known) = self.logs(score, score);
         let (in_a_row, most_of) = (self.in_a_row.push(young), self.most_of.push(known));
         self.learn(young, known, in_a_row, most_of, at_ms);
+    }
+
+    /// Logarithms of the two scores, smoothed. A minute of a slow detector is a mean already.
+    fn logs(&mut self, young: f32, known: f32) -> (f32, f32) {
+        let weight = if is_slow(self.period_ms) { 1.0 } else { SMOOTHING };
+        (log_smoothed(&mut self.young_smoothed, young, SMOOTHING), log_smoothed(&mut self.smoothed, known, weight))
     }
 
     fn learn(&mut self, young: f32, known: f32, in_a_row: f32, most_of: f32, at_ms: u64) {

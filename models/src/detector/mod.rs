@@ -75,7 +75,7 @@ pub enum Transition {
 pub struct Step {
     /// Whether a model judged this point. If not, `score`, `excess`, `alarm` and `severity` are 0.
     pub judged: bool,
-    /// Severity of the node's state, for ranking: every part in units of its own 99 % point, summed.
+    /// Severity of the node's state, for ranking: every part in units of its own 99 % point, weighed and summed.
     pub score: f32,
     /// Log ratio of the score that decides to its own running 99 % point.
     pub excess: f32,

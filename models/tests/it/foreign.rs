@@ -7,19 +7,7 @@ use tacit_models::import::{BindError, Package, Series, prepare};
 use tacit_models::manifest::Columns;
 use tacit_models::{DetectorConfig, ForeignDetector, ForeignError, Manifest, StateError, Step, Transition};
 
-/// Normal noise, about.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> f32 {
-        let mut sum = 0.0;
-        for _ in 0..4 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            sum += (self.0 >> 40) as f32 / (1_u64 << 24) as f32 - 0.5;
-        }
-        sum * 1.7
-    }
-}
+use crate::simulated::Random;
 
 fn example(name: &str) -> Package {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -56,10 +44,10 @@ fn bind(detector: &mut ForeignDetector, series: &[(String, String)]) -> Result<(
 }
 
 /// Runs through `points` of deviations; every second slot is empty.
-fn run(detector: &mut ForeignDetector, noise: &mut Noise, at: &mut u64, points: u64, fault: f32) -> Vec<Step> {
+fn run(detector: &mut ForeignDetector, noise: &mut Random, at: &mut u64, points: u64, fault: f32) -> Vec<Step> {
     (0..points)
         .map(|_| {
-            let row: Vec<f32> = (0..20).map(|_| noise.next() + fault).collect();
+            let row: Vec<f32> = (0..20).map(|_| noise.normal() + fault).collect();
             *at += 1000;
             detector.step(|slot| if slot % 2 == 0 { row[slot / 2] } else { f32::NAN }, *at)
         })
@@ -76,7 +64,7 @@ fn each_example_is_quiet_on_noise_and_finds_a_gross_fault() {
         let package = example(name);
         let mut detector = ForeignDetector::new(&package, config());
         bind(&mut detector, &series(&package)).expect("all series are there");
-        let (mut noise, mut at) = (Noise(7), 0);
+        let (mut noise, mut at) = (Random::new(7), 0);
         let quiet = run(&mut detector, &mut noise, &mut at, 1800, 0.0);
         let silent: Vec<usize> = (640..1800).filter(|i| !quiet[*i].judged).collect();
         assert!(silent.is_empty(), "{name} says nothing at {silent:?}: {:?}", detector.error());
@@ -118,7 +106,7 @@ fn no_number_is_too_odd() {
     let package = example("autoencoder");
     let mut detector = ForeignDetector::new(&package, config());
     bind(&mut detector, &series(&package)).expect("all series are there");
-    let (mut noise, mut at) = (Noise(3), 0);
+    let (mut noise, mut at) = (Random::new(3), 0);
     run(&mut detector, &mut noise, &mut at, 800, 0.0);
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE] {
         for _ in 0..20 {
@@ -136,7 +124,7 @@ fn what_was_learned_comes_back_for_the_same_model_only() {
     let (package, other) = (example("isolation-forest"), example("autoencoder"));
     let mut detector = ForeignDetector::new(&package, config());
     bind(&mut detector, &series(&package)).expect("all series are there");
-    let (mut noise, mut at) = (Noise(11), 0);
+    let (mut noise, mut at) = (Random::new(11), 0);
     run(&mut detector, &mut noise, &mut at, 900, 0.0);
     let bytes = detector.save();
     let mut back = ForeignDetector::restore(&package, config(), &bytes).expect("what was saved");
