@@ -211,7 +211,7 @@ pub const ALL: [Fault; 21] = [
     },
     Fault {
         name: "clock-step",
-        what: "the wall clock jumps ahead by 30 s, and back (needs --step-clock)",
+        what: "the wall clock jumps ahead by 30 s, and back (as the agent reads it)",
         kinds: &["clock"],
         culprit: Culprit::Nobody,
         needs: &[],

@@ -33,8 +33,6 @@ pub struct Ground {
     pub own: PathBuf,
     /// The run's folder.
     pub folder: PathBuf,
-    /// Whether the clock of the machine may be set.
-    pub step_clock: bool,
     /// Who undoes.
     pub janitor: Arc<Janitor>,
 }
@@ -53,7 +51,7 @@ impl Ground {
     ///
     /// # Errors
     /// When the run's own folder cannot be used.
-    pub fn new(faults: &[Fault], folder: &Path, step_clock: bool, janitor: &Arc<Janitor>) -> Result<Self> {
+    pub fn new(faults: &[Fault], folder: &Path, janitor: &Arc<Janitor>) -> Result<Self> {
         let own = std::env::current_exe().context("cannot find this program's own path")?;
         let folder = folder.canonicalize().context("cannot find the run's folder")?;
         let needed = |need| faults.iter().any(|f| f.needs(need));
@@ -66,7 +64,6 @@ impl Ground {
             booted: None,
             own,
             folder,
-            step_clock,
             janitor: Arc::clone(janitor),
         };
         let words = |error: anyhow::Error| format!("{error:#}");
@@ -137,6 +134,11 @@ impl Ground {
     /// When there is none, and why.
     pub fn sensor(&self) -> Result<&Sensor> {
         place(self.sensor.as_ref(), "no sensor was started")
+    }
+
+    /// What the agent reads to know how far its wall clock is ahead.
+    pub fn clock_ahead(&self) -> PathBuf {
+        self.folder.join("clock-ahead")
     }
 
     /// This program as a helper, where the agent is.

@@ -80,9 +80,6 @@ pub struct Options {
     /// Folder for the run's files, on a disk (default: the folder for temporary files).
     #[arg(long)]
     folder: Option<PathBuf>,
-    /// Allow the fault that sets this machine's clock.
-    #[arg(long)]
-    step_clock: bool,
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
@@ -148,7 +145,7 @@ impl Bench<'_> {
         if faults.is_empty() {
             return Ok(());
         }
-        let mut ground = Ground::new(faults, self.folder, self.options.step_clock, &self.janitor)?;
+        let mut ground = Ground::new(faults, self.folder, &self.janitor)?;
         if place == Where::Booted
             && let Err(error) = ground.boot(&self.root(), &self.agent)
         {

@@ -19,6 +19,8 @@ use super::place::netns::OUTSIDE;
 use super::process::Process;
 use super::watch::Watch;
 
+/// The agent's seam for its wall clock (`agent/src/clock.rs`).
+const CLOCK_AHEAD: &str = "TACIT_CLOCK_AHEAD_FILE";
 /// Longest wait for the agent's first message.
 const FIRST_MESSAGE: Duration = Duration::from_secs(60);
 /// The agent's unit in the booted system.
@@ -63,6 +65,7 @@ impl Subject {
             Watch::start(&runtime, collector.ingest().live.subscribe(), collector.store().clone(), node.clone());
         let broker = collector.mqtt_address().context("the broker has no address")?;
         let config = agent_config(ground, place, name, &broker.to_string());
+        std::fs::write(ground.clock_ahead(), "").context("cannot make the file of the clock")?;
         let mut subject = Self { watch, agent: None, words: Vec::new(), collector: Some(collector), runtime };
         match place {
             Where::Here => {
@@ -94,7 +97,9 @@ impl Subject {
 
     fn launch(&mut self, ground: &Ground) -> Result<()> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
-        self.agent = Some(ground.start(ground.program(&words, None), "tacit-agent")?);
+        let mut program = ground.program(&words, None);
+        program.env(CLOCK_AHEAD, ground.clock_ahead());
+        self.agent = Some(ground.start(program, "tacit-agent")?);
         Ok(())
     }
 

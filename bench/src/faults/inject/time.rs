@@ -1,26 +1,22 @@
-//! The wall clock jumps.
+//! The wall clock jumps, as the agent reads it: no namespace keeps a wall clock of its own, and the machine's is left alone.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::Running;
 use crate::faults::ground::Ground;
-use crate::faults::undo::{Undo, run};
+use crate::faults::undo::Undo;
+
+/// How far ahead, in milliseconds.
+const AHEAD_MS: &str = "30000";
 
 /// Ahead, and back when it is over.
 ///
 /// # Errors
-/// When it was not allowed: no namespace keeps a wall clock of its own, so the machine's own clock is set.
+/// When the file that the agent reads cannot be written.
 pub fn step(ground: &Ground, _seconds: u64) -> Result<Running> {
-    if !ground.step_clock {
-        bail!("it sets the clock of the whole machine: allow it with --step-clock");
-    }
-    let own = ground.own.to_string_lossy();
-    // The equals sign keeps a negative number from looking like an option.
-    let step = |by: &'static str| [&*own, "inject", "clock", by];
-    let promise = ground.janitor.promise(Undo::run(&step("--by=-30")))?;
-    if let Err(error) = run(&step("--by=30")) {
-        promise.forget();
-        return Err(error);
-    }
+    let file = ground.clock_ahead();
+    let path = file.to_string_lossy();
+    let promise = ground.janitor.promise(Undo::run(&["truncate", "--size=0", &path]))?;
+    std::fs::write(&file, AHEAD_MS).with_context(|| format!("cannot write {path}"))?;
     Ok(Running::promise(promise))
 }

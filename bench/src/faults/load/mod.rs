@@ -3,7 +3,6 @@
 //!
 //! Each is bounded: it ends after `--seconds`, and with its parent, whatever happens to the bench.
 
-mod clock;
 mod disk;
 mod memory;
 mod network;
@@ -145,12 +144,6 @@ pub enum Load {
         #[arg(long)]
         seconds: u64,
     },
-    /// Sets the wall clock, once.
-    Clock {
-        /// In seconds.
-        #[arg(long, allow_negative_numbers = true)]
-        by: i64,
-    },
 }
 
 /// Runs a helper to its end.
@@ -180,7 +173,6 @@ pub fn run(load: Load) -> Result<()> {
         Load::Sensor { port, stuck, seconds } => sensor::serve(&Limit::new("work-sensor", seconds), port, &stuck),
         Load::Service { when, seconds } => service::service(&Limit::new("shop", seconds), &when),
         Load::Chatty { when, seconds } => service::chatty(&Limit::new("chatty", seconds), &when),
-        Load::Clock { by } => clock::step(by),
     }
 }
 
