@@ -26,6 +26,7 @@ use crate::detect::promise::Raised;
 use crate::detect::rulebook::{RuleBook, Watched};
 use crate::detect::state::{self, StateFile};
 use crate::fleet::Pull;
+use crate::fleet::maintenance::{Mark, MarkFile};
 use crate::outgoing::Outgoing;
 use crate::ring::History;
 use crate::source::processes::ProcessScan;
@@ -38,6 +39,8 @@ const BACKLOG: usize = 256;
 const SETTLE_MS: u64 = 30_000;
 /// … and for so long after a boot: what was learned is of a machine that had been up for a while.
 const SETTLE_BOOT_MS: u64 = 5 * 60_000;
+/// Distance of looks at the mark of maintenance.
+const LOOK_MS: u64 = 5_000;
 /// Top processes an event names.
 const PROCESSES: usize = 8;
 
@@ -87,6 +90,8 @@ pub struct AnalysisStatus {
     pub model: Option<Digest>,
     /// Alarm value of the last sample; above 0 is an alarm.
     pub alarm: f32,
+    /// The mark of maintenance that stands.
+    pub maintenance: Option<Mark>,
     /// Alarms promised and raised.
     pub promise: Promise,
     /// What is wrong with the model.
@@ -122,6 +127,9 @@ pub struct Analysis {
     raised: Raised,
     open: OpenEvents,
     file: StateFile,
+    marks: MarkFile,
+    mark: Option<Mark>,
+    looked_mono_ms: u64,
     saved_mono_ms: u64,
     backlog: VecDeque<Outgoing>,
     status: Arc<Mutex<AnalysisStatus>>,
@@ -170,6 +178,9 @@ impl Analysis {
             raised: notes.raised,
             open: OpenEvents::load(state_dir),
             file,
+            marks: MarkFile::new(state_dir),
+            mark: None,
+            looked_mono_ms: 0,
             saved_mono_ms: now.mono_ms,
             backlog: VecDeque::with_capacity(BACKLOG),
             status: Arc::default(),
@@ -208,6 +219,7 @@ impl Analysis {
         while let Ok(note) = self.inputs.happened.try_recv() {
             self.context(note, frame.at);
         }
+        self.maintenance(frame.at);
         self.history.push(frame.at, &frame.values);
         let clock = Instant::now();
         let step = self.judges.judge(frame.at, &frame.values);
@@ -253,6 +265,26 @@ impl Analysis {
         event.text.clone_from(&note.text);
         event.context = vec![note];
         self.send(Outgoing::Event(Box::new(event)));
+    }
+
+    /// Looks whether somebody marked maintenance, or ended it.
+    fn maintenance(&mut self, at: Tick) {
+        if at.mono_ms.saturating_sub(self.looked_mono_ms) < LOOK_MS {
+            return;
+        }
+        self.looked_mono_ms = at.mono_ms;
+        let mark = self.marks.read(at.wall_ms);
+        // Models may have come meanwhile.
+        self.judges.hold(mark.is_some());
+        if mark == self.mark {
+            return;
+        }
+        let text = match &mark {
+            Some(mark) => format!("{}: nothing is learned, no model raises an alarm", mark.words()),
+            None => "the maintenance is over".to_owned(),
+        };
+        self.mark = mark;
+        self.context(Context { kind: ContextKind::Maintenance, at_ms: at.wall_ms, text, unit: None }, at);
     }
 
     fn rebind(&mut self) {
@@ -431,6 +463,7 @@ impl Analysis {
         let before = status.inference;
         // Once a minute is often enough for what changes over days, and it allocates.
         if status.samples.is_multiple_of(60) {
+            status.maintenance.clone_from(&self.mark);
             status.crept = self.judges.crept(&self.known);
             status.foreign = self.judges.foreign();
             status.foreign_errors = self.refused.iter().cloned().chain(self.judges.foreign_errors()).collect();

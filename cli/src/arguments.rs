@@ -29,6 +29,8 @@ pub enum Command {
     Status(Ask),
     /// The nodes of the fleet.
     Nodes(Ask),
+    /// Say that somebody works on a node: it learns nothing meanwhile, and no model raises an alarm.
+    Maintenance(Maintenance),
     /// Incidents that are not resolved, or all.
     Incidents(Incidents),
     /// One incident.
@@ -96,6 +98,25 @@ pub struct Ask {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tacit maintenance`
+#[derive(Debug, Clone, Args)]
+pub struct Maintenance {
+    /// The node.
+    pub node: String,
+    /// For how long: 30min, 2h, at most 7d.
+    #[arg(long = "for", value_name = "TIME", required_unless_present = "end", conflicts_with = "end")]
+    pub time: Option<tacit_agent::config::Duration>,
+    /// Why.
+    #[arg(long, default_value = "")]
+    pub reason: String,
+    /// It is over.
+    #[arg(long)]
+    pub end: bool,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
 }
 
 /// `tacit incidents`

@@ -18,7 +18,7 @@ use crate::recent::Recent;
 use crate::runtime::{Model, ModelError};
 use crate::standardise::{Phase, Standardiser};
 use crate::state::{self, StateError};
-use crate::verdict::Verdict;
+use crate::verdict::{Moment, Verdict};
 
 /// Hours behind the mean and spread of the score.
 const HORIZON_HOURS: f64 = 24.0;
@@ -176,8 +176,13 @@ impl ForeignDetector {
         }))
     }
 
-    /// One point at a monotonic time; `value` gives the value, or deviation, of a slot's series, NaN where there is none.
-    pub fn step(&mut self, value: impl Fn(usize) -> f32, at_mono_ms: u64) -> Step {
+    /// While held, as in maintenance, it judges but learns nothing and raises nothing.
+    pub fn hold(&mut self, held: bool) {
+        self.verdict.hold(held);
+    }
+
+    /// One point at a monotonic and a wall time; `value` gives the value, or deviation, of a slot's series, NaN where there is none.
+    pub fn step(&mut self, value: impl Fn(usize) -> f32, at_mono_ms: u64, wall_ms: i64) -> Step {
         let learn = self.verdict.may_learn();
         let stage = self.verdict.stage(self.bound.is_some());
         let step = Step::before(&self.verdict, stage);
@@ -211,7 +216,8 @@ impl ForeignDetector {
             self.verdict.watch(judged, at_mono_ms);
             return step;
         }
-        let judgement = self.verdict.judge(judged, judged, stage, at_mono_ms);
+        let at = Moment { mono_ms: at_mono_ms, wall_ms };
+        let judgement = self.verdict.judge(judged, judged, stage, at);
         if judgement.accept_level {
             self.usual.accept_level(0);
         }

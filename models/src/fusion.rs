@@ -4,11 +4,12 @@
 //! the largest. The 99 % points run along slowly, so that a fault is not soon its own measure.
 //!
 //! ```text
-//! severity = 0.5 windows rms + 0.7 state + 0.5 state, smoother + 0.3 clusters + flat
-//! alarm    = severity + clusters + 2 drift + 2 season / sqrt(series)
+//! severity = 0.25 windows rms + 1.4 state + 0.25 state, smoother + 0.3 clusters + flat
+//! alarm    = 0.5 windows rms + 0.7 state + 0.5 state, smoother + 1.3 clusters + flat + 2 drift + 2 season / sqrt(series)
 //! ```
-//! One set of weights for all, chosen on labelled series (`docs/decisions/012-two-fusions.md`). The season helps where there is
-//! little else: on a wide node the other series tell the time of day.
+//! One set of weights for all, chosen on labelled series (`docs/decisions/012-two-fusions.md`; what each source gets from the weights that
+//! the others choose is in `bench/README.md`). The season helps where there is little else: on a wide node the other series tell the time
+//! of day.
 
 use crate::calibrate::RunningQuantile;
 
@@ -75,9 +76,10 @@ impl Fusion {
         let [windows, state, smoother, season, clusters, drift]: [f32; MEASURED] =
             std::array::from_fn(|i| list[i] / self.tails[i].value.exp().max(1e-3));
         // A flat line that lasts twice as long as it may counts like the 99 % point of another part.
-        let severity = 0.5 * windows + 0.7 * state + 0.5 * smoother + 0.3 * clusters + parts.flat;
+        let severity = 0.25 * windows + 1.4 * state + 0.25 * smoother + 0.3 * clusters + parts.flat;
         let season = season / (parts.series.max(1) as f32).sqrt();
-        (severity, severity + clusters + 2.0 * drift + 2.0 * season)
+        let alarm = 0.5 * windows + 0.7 * state + 0.5 * smoother + 1.3 * clusters + parts.flat;
+        (severity, alarm + 2.0 * drift + 2.0 * season)
     }
 
     /// What a node of less than a day is judged by: unusual movement and levels, which need no long acquaintance.

@@ -20,6 +20,7 @@ pub mod import;
 pub mod manifest;
 pub mod plain;
 mod recent;
+mod recurring;
 pub mod runtime;
 pub mod season;
 pub mod standardise;

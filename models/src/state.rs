@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! "TCTD" | version u16 | period_ms u32 | verdict | fusion | count u32 | count × series | count u32 | count × block | crc32 u32
+//! verdict: 92 bytes of numbers, 8 days × 144 × i8 of what recurs
 //! series: key u64, phase u8, mean f64, deviation f32, deviation0 f32, points u32        level
 //!         points u32, 16 × f32                                                         autocovariances
 //!         points u32, 3 × f32                                                          means of the state's features
@@ -18,6 +19,7 @@ use half::f16;
 use crate::clusters::{MODELS, NUMBERS};
 use crate::creep::Anchor;
 use crate::fusion::MEASURED;
+use crate::recurring::{DAYS, SLOTS};
 use crate::season::PHASES;
 use crate::standardise::{Level, Phase};
 use crate::subspace::{BLOCK, FEATURES};
@@ -27,7 +29,7 @@ use crate::whiten::WINDOW;
 const MAGIC: &[u8; 4] = b"TCTD";
 /// Of what is learned about the score of a foreign model.
 const FOREIGN: &[u8; 4] = b"TCTF";
-const VERSION: u16 = 3;
+const VERSION: u16 = 4;
 
 /// More series than this in a state file are not believed.
 const MAX_SERIES: usize = 20_000;
@@ -134,6 +136,7 @@ impl Writer {
         self.tail((verdict.seen.0, verdict.seen.1));
         self.f32s(&[verdict.seen.2]);
         self.u64(verdict.open_paused_ms.unwrap_or(u64::MAX));
+        self.0.extend(verdict.recurring.iter().map(|x| x.to_le_bytes()[0]));
     }
 
     fn level(&mut self, level: &Level) {
@@ -314,7 +317,8 @@ impl Reader<'_> {
         let (largest, points) = self.tail()?;
         let seen = (largest, points, self.f32()?);
         let open_paused_ms = Some(self.u64()?).filter(|ms| *ms != u64::MAX);
-        Ok(Saved { learned, young, quantile, tail, margin, seen, events, open_paused_ms })
+        let recurring = self.take::<{ DAYS * SLOTS }>()?.map(|byte| i8::from_le_bytes([byte])).to_vec();
+        Ok(Saved { learned, young, quantile, tail, margin, seen, events, open_paused_ms, recurring })
     }
 
     fn level(&mut self) -> Result<Level, StateError> {

@@ -4,6 +4,7 @@ use tacit_wire::message::Stage;
 
 use crate::calibrate::{BLOCK_MS, Margin, RunningQuantile, SeenSoFar, Sustained, Tail};
 use crate::detector::{DetectorConfig, Transition, is_slow};
+use crate::recurring::Recurring;
 
 /// Weight of the newest host score in the smoothed one.
 const SMOOTHING: f32 = 0.3;
@@ -25,6 +26,9 @@ const CLOSE_BELOW: f32 = -0.1;
 /// Points after an event that say nothing about what is usual.
 const AFTERMATH_POINTS: u64 = 180;
 
+/// Points of the running quantile before a distance from it means anything.
+const SETTLED: u32 = 600;
+
 /// Distance added in the first week, when only severe things count.
 const SEVERE: f32 = 0.25;
 
@@ -40,6 +44,13 @@ struct Open {
     accepted_ms: Option<u64>,
     /// It was open when the state was saved; the first judgement tells of it again.
     resumed: bool,
+}
+
+/// When a point was taken: by the clock that never jumps, and by that of the day.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    pub mono_ms: u64,
+    pub wall_ms: i64,
 }
 
 /// What one judgement found.
@@ -61,7 +72,7 @@ pub(crate) struct Judgement {
 }
 
 /// What of it survives a restart.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Saved {
     pub learned: u64,
     pub young: (f32, u32),
@@ -73,6 +84,8 @@ pub(crate) struct Saved {
     pub events: u32,
     /// How long learning had paused in an event that was open.
     pub open_paused_ms: Option<u64>,
+    /// What recurs at a time of day.
+    pub recurring: Vec<i8>,
 }
 
 /// The state machine of one detector.
@@ -88,6 +101,7 @@ pub(crate) struct Verdict {
     quantile: RunningQuantile,
     tail: Tail,
     margin: Margin,
+    recurring: Recurring,
     seen: SeenSoFar,
     in_a_row: Sustained,
     most_of: Sustained,
@@ -97,6 +111,8 @@ pub(crate) struct Verdict {
     /// Points learned from since the node was first seen.
     learned: u64,
     above: bool,
+    /// Neither learn nor raise anything.
+    held: bool,
 }
 
 impl Verdict {
@@ -110,6 +126,7 @@ impl Verdict {
             quantile: RunningQuantile::new(config.period_ms),
             tail: Tail::default(),
             margin: Margin::new(0.5, config.budget_per_day.unwrap_or(1.0)),
+            recurring: Recurring::default(),
             seen: SeenSoFar::new(SeenSoFar::NONE, 60, 0.0),
             in_a_row: Sustained::new(5, 5),
             most_of: if is_slow(config.period_ms) { Sustained::new(1, 1) } else { Sustained::new(5, 8) },
@@ -118,6 +135,7 @@ impl Verdict {
             events: 0,
             learned: 0,
             above: false,
+            held: false,
         }
     }
 
@@ -131,6 +149,7 @@ impl Verdict {
             seen: (self.seen.largest, self.seen.points, self.seen.extra),
             events: self.events,
             open_paused_ms: self.open.map(|o| o.learning_paused_ms),
+            recurring: self.recurring.save(),
         }
     }
 
@@ -144,6 +163,7 @@ impl Verdict {
         verdict.margin.value = saved.margin.clamp(Margin::FLOOR, Margin::CEILING);
         verdict.seen = SeenSoFar::new(saved.seen.0, saved.seen.1, saved.seen.2);
         verdict.events = saved.events;
+        verdict.recurring.resume(&saved.recurring);
         verdict.open = saved.open_paused_ms.map(|paused| Open {
             learning_paused_ms: paused,
             last_seen_ms: 0,
@@ -156,9 +176,15 @@ impl Verdict {
         verdict
     }
 
+    /// While held it learns nothing and raises nothing; what is open stays open.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
     /// Whether statistics may learn from the next point: not inside an event (for its first hour), not above the bar.
     pub fn may_learn(&self) -> bool {
         match &self.open {
+            _ if self.held => false,
             Some(open) => open.learning_paused_ms >= self.freeze_ms(),
             None => !self.above,
         }
@@ -207,28 +233,40 @@ impl Verdict {
     }
 
     /// The bar in log score.
-    fn bar(&self, stage: Stage) -> f32 {
+    fn bar(&self, stage: Stage, lift: f32) -> f32 {
         match stage {
-            Stage::FirstWeek => self.quantile.value + self.margin.value + SEVERE,
-            Stage::Full => self.quantile.value + self.margin.value,
+            Stage::FirstWeek => self.quantile.value + self.margin.value + SEVERE + lift,
+            Stage::Full => self.quantile.value + self.margin.value + lift,
             _ => self.seen.bar(self.young.value),
         }
     }
 
     /// Judges one point at a monotonic time: by the score of a young node in the first day, by that of a known one later.
-    pub fn judge(&mut self, young: f32, known: f32, stage: Stage, at_ms: u64) -> Judgement {
+    pub fn judge(&mut self, young: f32, known: f32, stage: Stage, at: Moment) -> Judgement {
+        let at_ms = at.mono_ms;
         let (young, known) = self.logs(young, known);
         let is_known = matches!(stage, Stage::FirstWeek | Stage::Full);
         let ls = if is_known { known } else { young };
-        let bar = if self.quantile.points == 0 { ls } else { self.bar(stage) };
+        // So much higher stands the bar at this time of day.
+        let lift = self.recurring.bar(at.wall_ms).map_or(0.0, |usual| (usual - self.margin.value).max(0.0));
+        let bar = if self.quantile.points == 0 { ls } else { self.bar(stage, lift) };
         let alarm = ls - bar;
         self.above = alarm > 0.0;
         let in_a_row = self.in_a_row.push(young);
         let most_of = self.most_of.push(known);
+        if self.quantile.points > SETTLED {
+            self.recurring.learn(most_of - self.quantile.value, at.wall_ms);
+        }
         let severity = 1.0 - (-alarm.max(0.0)).exp();
         let excess = if self.quantile.points == 0 { 0.0 } else { known - self.quantile.value };
         let p_value = self.tail.p_value(excess);
         let mut judgement = Judgement { excess, p_value, alarm, severity, ..Judgement::default() };
+        if self.held {
+            if let Some(open) = &mut self.open {
+                open.last_seen_ms = at_ms;
+            }
+            return judgement;
+        }
         if self.open.is_some() {
             self.inside(&mut judgement, at_ms);
         } else if (if is_known { most_of } else { in_a_row }) > bar {
@@ -236,7 +274,7 @@ impl Verdict {
         }
         if self.open.is_none() || self.persisting() {
             judgement.learn = !self.above || self.persisting();
-            self.learn(young, known, in_a_row, most_of, at_ms);
+            self.learn(young, known, in_a_row, most_of - lift, at_ms);
         }
         judgement
     }
@@ -245,6 +283,9 @@ impl Verdict {
     pub fn watch(&mut self, score: f32, at_ms: u64) {
         let (young, known) = self.logs(score, score);
         let (in_a_row, most_of) = (self.in_a_row.push(young), self.most_of.push(known));
+        if self.held {
+            return;
+        }
         self.learn(young, known, in_a_row, most_of, at_ms);
     }
 
@@ -272,7 +313,7 @@ impl Verdict {
             self.seen.learn(in_a_row, self.young.value);
         }
         // The quantile needs some minutes before a distance from it means anything; an event was counted when it opened.
-        if self.open.is_none() && self.quantile.points > 600 && most_of.is_finite() {
+        if self.open.is_none() && self.quantile.points > SETTLED && most_of.is_finite() {
             self.margin.learn(most_of - self.quantile.value, at_ms);
         }
     }

@@ -4,6 +4,7 @@
 //! tacit-agent run [--config F] [--data DIR]
 //! tacit-agent sample [--once|--watch] [--json]      every series with its value now
 //! tacit-agent doctor [--json]                       what this host offers, what is absent and why
+//! tacit-agent maintenance --for 2h --reason TEXT    somebody works on this machine: learn nothing, let no model alarm
 //! tacit-agent check-config [FILE]
 //! tacit-agent completions SHELL
 //! ```
@@ -19,7 +20,9 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use crate::clock::Tick;
 use crate::config::{Config, ConfigError};
+use crate::fleet::maintenance::{LONGEST_S, Mark, MarkFile};
 use crate::source::Root;
 
 /// Where the configuration is looked for when none is named.
@@ -61,6 +64,20 @@ enum Command {
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
+    },
+    /// Say that somebody works on this machine: until it ends nothing is learned and no model raises an alarm; rules go on.
+    Maintenance {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// For how long, at most 7d; without it: say what stands.
+        #[arg(long = "for", value_name = "TIME", conflicts_with = "end")]
+        time: Option<crate::config::Duration>,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// It is over.
+        #[arg(long)]
+        end: bool,
     },
     /// Check a configuration and say what is wrong with it.
     CheckConfig {
@@ -155,6 +172,9 @@ fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<
             let path = config_path(&config);
             Ok(doctor::run(&Root::live(), &load(&config)?, path.as_deref(), json)?)
         }
+        Command::Maintenance { config, time, reason, end } => {
+            Ok(maintenance(&load(&config)?.node.data_dir, time, &reason, end)?)
+        }
         Command::CheckConfig { file } => {
             let args = ConfigArgs { config: file, data: None };
             load(&args)?;
@@ -173,6 +193,23 @@ fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<
             Ok(())
         }
     }
+}
+
+/// Makes, ends or tells the mark of maintenance.
+fn maintenance(folder: &Path, time: Option<crate::config::Duration>, reason: &str, end: bool) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    let (file, now_ms) = (MarkFile::new(folder), Tick::now().wall_ms);
+    let at = || format!("no mark can be kept in {}: is it the agent's state folder? (--data DIR)", folder.display());
+    if end {
+        file.end().with_context(at)?;
+    }
+    if let Some(time) = time {
+        let seconds = time.as_millis() / 1000;
+        anyhow::ensure!((1..=LONGEST_S).contains(&seconds), "--for {time}: a mark lasts from 1s to 7d");
+        file.set(&Mark::new(now_ms, seconds, reason)).with_context(at)?;
+    }
+    print(&format!("{}\n", file.read(now_ms).map_or_else(|| "not in maintenance".to_owned(), |mark| mark.words())));
+    Ok(())
 }
 
 /// The file that holds the configuration, if there is one.

@@ -78,6 +78,11 @@ impl ForeignJudge {
         Self { detector, digest: tried.digest, slow, anomaly: Anomaly::new(span, period_ms, quiet_until) }
     }
 
+    /// While held it learns nothing and raises nothing.
+    pub fn hold(&mut self, held: bool) {
+        self.detector.hold(held);
+    }
+
     /// Whether it judges the means of minutes.
     #[must_use]
     pub fn is_slow(&self) -> bool {
@@ -102,9 +107,9 @@ impl ForeignJudge {
     pub fn judge(&mut self, at: Tick, values: &[f32], usual: &ModelJudge) {
         let value = |slot: usize| values.get(slot).copied().unwrap_or(f32::NAN);
         let step = if self.detector.wants_deviations() {
-            self.detector.step(|slot| usual.detector().deviation(slot), at.mono_ms)
+            self.detector.step(|slot| usual.detector().deviation(slot), at.mono_ms, at.wall_ms)
         } else {
-            self.detector.step(value, at.mono_ms)
+            self.detector.step(value, at.mono_ms, at.wall_ms)
         };
         self.anomaly.judged(step);
     }

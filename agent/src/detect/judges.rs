@@ -74,6 +74,13 @@ impl Judges {
         self.foreign.iter_mut().for_each(|judge| judge.rebind(now));
     }
 
+    /// While held, as in maintenance, none learns or raises anything.
+    pub fn hold(&mut self, held: bool) {
+        self.fast.hold(held);
+        self.slow.hold(held);
+        self.foreign.iter_mut().for_each(|judge| judge.hold(held));
+    }
+
     /// Judges a sample.
     pub fn judge(&mut self, at: Tick, values: &[f32]) -> Step {
         let step = self.fast.judge(at, values);

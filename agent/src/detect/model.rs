@@ -60,6 +60,11 @@ impl ModelJudge {
         }
     }
 
+    /// While held it learns nothing and raises nothing.
+    pub fn hold(&mut self, held: bool) {
+        self.detector.hold(held);
+    }
+
     /// Judges a sample. Allocates nothing of its own; the model's runtime does.
     pub fn judge(&mut self, at: Tick, values: &[f32]) -> Step {
         let step = self.detector.step(values, at.mono_ms, at.wall_ms);

@@ -63,7 +63,8 @@ fn doing(p: &ProcessNote, fault: Option<FaultKind>) -> String {
 }
 
 /// The time of day.
-fn clock(at_ms: i64) -> String {
+#[must_use]
+pub fn clock(at_ms: i64) -> String {
     let second = at_ms.div_euclid(1000).rem_euclid(86_400);
     format!("{:02}:{:02}:{:02} UTC", second / 3600, second / 60 % 60, second % 60)
 }

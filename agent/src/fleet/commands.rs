@@ -1,4 +1,4 @@
-//! Commands: pull a window, watch live, diagnose, announce, send the dictionary.
+//! Commands: pull a window, watch live, diagnose, announce, send the dictionary, mark maintenance.
 //!
 //! Answers go out directly, not through the outbox: whoever asked is there now or asks again.
 
@@ -9,6 +9,7 @@ use tacit_wire::message::{Command, CommandKind, ResultBody, ResultMessage};
 use tacit_wire::{EventId, NodeId, SeriesId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::maintenance::{Mark, MarkFile};
 use crate::clock::Tick;
 use crate::source::Dictionary;
 
@@ -57,6 +58,8 @@ pub struct Commands {
     pub pulls: mpsc::Sender<Pull>,
     /// Writes what `doctor` says.
     pub diagnose: Box<dyn Fn() -> String + Send>,
+    /// Where a mark of maintenance is kept.
+    pub maintenance: MarkFile,
     /// Who watches, and the number of the next part.
     pub(crate) watching: Option<(EventId, u32)>,
 }
@@ -69,8 +72,9 @@ impl Commands {
         watch: Arc<AtomicU64>,
         pulls: mpsc::Sender<Pull>,
         diagnose: Box<dyn Fn() -> String + Send>,
+        maintenance: MarkFile,
     ) -> Self {
-        Self { node, dictionary, watch, pulls, diagnose, watching: None }
+        Self { node, dictionary, watch, pulls, diagnose, maintenance, watching: None }
     }
 
     /// Carries out one command. `None` when its time is over.
@@ -88,6 +92,10 @@ impl Commands {
                 Done::Answer(self.parts(id, vec![ResultBody::Text { text }]))
             }
             Some(CommandKind::Dictionary) => Done::Answer(self.parts(id, self.dictionary())),
+            Some(CommandKind::Maintain { seconds, reason }) => match self.maintain(seconds, &reason, now) {
+                Ok(text) => Done::Answer(self.parts(id, vec![ResultBody::Text { text }])),
+                Err(error) => self.refuse(id, &format!("the mark cannot be kept: {error}")),
+            },
             Some(CommandKind::Watch { seconds }) => {
                 let until = now.mono_ms + u64::from(seconds.min(LONGEST_WATCH_S)) * 1000;
                 self.watch.store(until, Ordering::Relaxed);
@@ -134,6 +142,15 @@ impl Commands {
             body: Some(body),
         };
         bodies.into_iter().enumerate().map(message).collect()
+    }
+
+    /// Makes a mark of maintenance, or ends it.
+    fn maintain(&self, seconds: u32, reason: &str, now: Tick) -> std::io::Result<String> {
+        if seconds == 0 {
+            return self.maintenance.end().map(|()| "not in maintenance".to_owned());
+        }
+        let mark = Mark::new(now.wall_ms, u64::from(seconds), reason);
+        self.maintenance.set(&mark).map(|()| mark.words())
     }
 
     fn refuse(&self, id: EventId, reason: &str) -> Done {
@@ -187,7 +204,8 @@ mod tests {
     fn commands() -> (Commands, mpsc::Receiver<Pull>) {
         let (pulls, rx) = mpsc::channel(1);
         let node = "web-1".parse().expect("a node");
-        (Commands::new(node, Arc::default(), Arc::default(), pulls, Box::new(|| "all well".into())), rx)
+        let maintenance = MarkFile::new(&std::env::temp_dir().join(format!("tacit-mark-{}", fastrand::u64(..))));
+        (Commands::new(node, Arc::default(), Arc::default(), pulls, Box::new(|| "all well".into()), maintenance), rx)
     }
 
     const NOW: Tick = Tick { mono_ms: 50_000, wall_ms: 1_500 };
@@ -219,6 +237,25 @@ mod tests {
         assert!(commands.end_watch(NOW).is_none());
         assert_eq!(commands.end_watch(NOW.plus_ms(10_000)).map(|m| (m.part, m.last)), Some((2, true)));
         assert!(commands.live(ResultBody::Done).is_none());
+    }
+
+    #[test]
+    fn maintenance_is_marked_and_ended() {
+        let (mut commands, _rx) = commands();
+        let folder = tempfile::tempdir().expect("a folder");
+        commands.maintenance = MarkFile::new(folder.path());
+        let mut told = |seconds| {
+            let kind = CommandKind::Maintain { seconds, reason: "new disk".into() };
+            let Some(Done::Answer(parts)) = commands.carry_out(command(Some(kind)), NOW) else { panic!("an answer") };
+            match parts[0].body.clone() {
+                Some(ResultBody::Text { text }) => text,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(told(60), "in maintenance until Thu 00:01:01 UTC (new disk)");
+        assert_eq!(MarkFile::new(folder.path()).read(NOW.wall_ms).map(|m| m.until_ms), Some(61_500));
+        assert_eq!(told(0), "not in maintenance");
+        assert_eq!(MarkFile::new(folder.path()).read(NOW.wall_ms), None);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::detect::event::Sender;
 use crate::detect::foreign::{Tried, try_package};
 use crate::detect::promise;
 use crate::detect::rulebook::Watched;
+use crate::fleet::maintenance::{Mark, MarkFile};
 use crate::fleet::{Commands, Pull};
 use crate::health::Budget;
 use crate::inventory;
@@ -298,6 +299,7 @@ impl Shared {
                 sampler.refused, sampler.series
             ));
         }
+        health.extend(analysis.maintenance.as_ref().map(Mark::words));
         health.extend(analysis.model_error.iter().map(|e| format!("the model fails: {e}")));
         health.extend(analysis.foreign_errors.iter().cloned());
         if let Some(first) = analysis.crept.first() {
@@ -353,7 +355,9 @@ impl Shared {
             dictionary: dictionary_hash(&defs),
             models: self.models(&take(&self.analysis)),
             config: self.config.digest(),
-            capabilities: ["watch", "pull", "diagnose", "announce", "dictionary"].map(String::from).to_vec(),
+            capabilities: ["watch", "pull", "diagnose", "announce", "dictionary", "maintain"]
+                .map(String::from)
+                .to_vec(),
             outbox: Vec::new(),
             absent: self.status().sampler.absent,
             profile: self.config.publish.profile.into(),
@@ -452,6 +456,7 @@ impl Network {
             self.watch_until,
             self.pulls,
             diagnose,
+            MarkFile::new(&self.shared.config.node.data_dir),
         );
         let net = Net::new(Parts {
             site,

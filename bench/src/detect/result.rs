@@ -57,8 +57,8 @@ impl SeriesResult {
         });
         let alarm = usable(&scores.alarm[te..]);
         let nab = (entry.source == NAB).then(|| {
-            let mut scores = vec![-1e30; te];
-            scores.extend_from_slice(&alarm);
+            let mut scores = vec![nab::QUIET; te];
+            scores.extend(nab::onsets(&alarm));
             NabFile { scores, windows: runs(labels), probation: te }
         });
         Self {

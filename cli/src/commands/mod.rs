@@ -33,6 +33,7 @@ fn command(arguments: Arguments) -> Result<()> {
         Some(Command::Up(options)) => up::run(&options),
         Some(Command::Status(ask)) => status::run(&ask),
         Some(Command::Nodes(ask)) => nodes::run(&ask),
+        Some(Command::Maintenance(options)) => nodes::maintenance(&options),
         Some(Command::Incidents(options)) => incidents::list(&options),
         Some(Command::Incident(what)) => incidents::one(&what),
         Some(Command::Events(options)) => events::run(&options),

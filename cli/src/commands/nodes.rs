@@ -1,11 +1,11 @@
-//! `tacit nodes`
+//! `tacit nodes` and `tacit maintenance`
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use tacit_collector::store::{NodeRecord, Presence};
 
 use super::{print, print_json};
-use crate::arguments::Ask;
+use crate::arguments::{Ask, Maintenance};
 use crate::client::Client;
 use crate::output::{ago, now_ms, table};
 
@@ -37,6 +37,24 @@ pub fn run(ask: &Ask) -> Result<()> {
     let now = now_ms();
     let rows: Vec<Vec<String>> = answer.nodes.iter().map(|n| row(n, now)).collect();
     print(&table(&["NODE", "SITE", "PRESENCE", "SEEN", "SERIES", "STAGE", "CPU", "MEMORY", "OPEN INCIDENTS"], &rows))
+}
+
+/// Marks work on a node, or ends it; prints what the node says.
+///
+/// # Errors
+/// When the collector cannot be asked or the node does not answer.
+pub fn maintenance(options: &Maintenance) -> Result<()> {
+    let seconds = options.time.map_or(0, |time| time.as_millis() / 1000);
+    if options.time.is_some() && seconds == 0 {
+        anyhow::bail!("--for: a mark lasts from 1s to 7d; --end ends one");
+    }
+    let body = serde_json::json!({ "seconds": seconds, "reason": options.reason });
+    let answer: serde_json::Value =
+        Client::new(&options.ask.collector).post(&format!("/nodes/{}/maintenance", options.node), &body)?;
+    if options.ask.json {
+        return print_json(&answer);
+    }
+    print(&format!("{}: {}\n", options.node, answer["text"].as_str().unwrap_or_default()))
 }
 
 fn row(n: &NodeRecord, now: i64) -> Vec<String> {

@@ -68,6 +68,7 @@ fn v1() -> Router<ApiState> {
         .route("/nodes/{node}/points", get(nodes::points))
         .route("/nodes/{node}/watch", get(nodes::watch))
         .route("/nodes/{node}/diagnose", get(nodes::diagnose))
+        .route("/nodes/{node}/maintenance", post(nodes::maintenance))
         .route("/events", get(events::list))
         .route("/events/{node}/{event}", get(events::one))
         .route("/incidents", get(incidents::list))

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use super::events::{limit, node_id};
-use super::extract::{Path, Query};
+use super::extract::{Body, Path, Query};
 use super::live::{event, sse};
 use super::{ApiError, ApiState, Problem};
 use crate::clock::now_ms;
@@ -30,6 +30,9 @@ const LEASE: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(10);
 /// Most parts of a diagnosis; what a node says beyond them is not read.
 const PARTS_MAX: usize = 32;
+/// Longest work on a machine that can be marked, and its longest reason.
+const MAINTENANCE_S: u32 = 7 * 86_400;
+const REASON: usize = 200;
 /// Most values of one answer: about 30 MB of JSON, or the usual six hours of 1388 series.
 const POINTS_MAX: i64 = 500_000;
 const MINUTE_MS: i64 = 60_000;
@@ -198,7 +201,7 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 }
 
 /// What a node's `doctor` says.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Diagnosis {
     /// Words for people.
     pub text: String,
@@ -210,9 +213,41 @@ pub struct Diagnosis {
         (status = 503, body = Problem), (status = 504, body = Problem)))]
 pub async fn diagnose(State(state): State<ApiState>, Path(node): Path<String>) -> Result<Json<Diagnosis>, ApiError> {
     let record = read(&state, &node).await?;
-    let commands = &state.ingest.commands;
-    let mut asked =
-        commands.ask(&record.site, &record.node, CommandKind::Diagnose, ANSWER).ok_or_else(ApiError::busy)?;
+    words(&state, &record, CommandKind::Diagnose).await
+}
+
+/// Work on a machine.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Maintenance {
+    /// For how long from now on, at most 604,800 (7 days); 0 ends it.
+    seconds: u32,
+    /// Why, at most 200 bytes.
+    #[serde(default)]
+    reason: String,
+}
+
+/// Says to a node that somebody works on it: until that ends it learns nothing and none of its models raises an alarm. Rules go on.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/maintenance", params(("node" = String, Path)), request_body = Maintenance,
+    responses((status = 200, body = Diagnosis), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 413, body = Problem), (status = 415, body = Problem), (status = 503, body = Problem),
+        (status = 504, body = Problem)))]
+pub async fn maintenance(
+    State(state): State<ApiState>,
+    Path(node): Path<String>,
+    Body(asked): Body<Maintenance>,
+) -> Result<Json<Diagnosis>, ApiError> {
+    if asked.seconds > MAINTENANCE_S || asked.reason.len() > REASON {
+        let what = format!("{} seconds with a reason of {} bytes", asked.seconds, asked.reason.len());
+        return Err(ApiError::bad(what, "at most 604800 seconds, and 200 bytes"));
+    }
+    let record = read(&state, &node).await?;
+    words(&state, &record, CommandKind::Maintain { seconds: asked.seconds, reason: asked.reason }).await
+}
+
+/// Asks a node for an answer in words.
+async fn words(state: &ApiState, record: &NodeRecord, kind: CommandKind) -> Result<Json<Diagnosis>, ApiError> {
+    let mut asked = state.ingest.commands.ask(&record.site, &record.node, kind, ANSWER).ok_or_else(ApiError::busy)?;
     let mut text = String::new();
     for _ in 0..PARTS_MAX {
         let part = tokio::select! {

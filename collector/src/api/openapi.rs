@@ -24,6 +24,7 @@ use super::{events, incidents, live, metrics, nodes, status};
         nodes::points,
         nodes::watch,
         nodes::diagnose,
+        nodes::maintenance,
         events::list,
         events::one,
         incidents::list,

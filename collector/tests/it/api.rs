@@ -13,6 +13,7 @@ const INCIDENT: &str = "/api/v1/incidents/1";
 fn answers(kind: &CommandKind) -> Vec<ResultBody> {
     match kind {
         CommandKind::Diagnose => ["all is ", "well\n"].map(|text| ResultBody::Text { text: text.into() }).to_vec(),
+        CommandKind::Maintain { seconds, reason } => vec![ResultBody::Text { text: format!("{seconds} s: {reason}") }],
         CommandKind::Watch { .. } => {
             let frames = vec![vec![Num(0.5)]];
             vec![ResultBody::Frames { epoch: 1, start_ms: now_ms(), step_ms: 1000, ids: Vec::new(), frames }]
@@ -62,6 +63,8 @@ async fn every_operation_answers_as_described() {
     let always = "/api/v1/nodes/web-1/points?from=-9223372036854775808&to=9223372036854775807";
     assert_eq!(good("GET", always, "").await, points);
     assert_eq!(good("GET", "/api/v1/nodes/web-1/diagnose", "").await["text"], "all is well\n");
+    let (path, work) = ("/api/v1/nodes/web-1/maintenance", r#"{"seconds":600,"reason":"new disk"}"#);
+    assert_eq!(good("POST", path, work).await["text"], "600 s: new disk");
 
     let events = good("GET", "/api/v1/events?node=web-1&limit=1&since_ms=0", "").await;
     let event = good("GET", "/api/v1/events/web-1/0909090909090909", "").await;

@@ -30,7 +30,7 @@ use learning::Learning;
 use crate::attribution::Attribution;
 use crate::fusion::{Fusion, Parts};
 use crate::runtime::{Model, ModelError};
-use crate::verdict::{Judgement, Verdict};
+use crate::verdict::{Judgement, Moment, Verdict};
 use crate::whiten::WINDOW;
 
 /// Points before the first fit.
@@ -257,6 +257,11 @@ impl Detector {
         self.attribution.clear(slot);
     }
 
+    /// While held, as in maintenance, it judges but learns nothing and raises nothing.
+    pub fn hold(&mut self, held: bool) {
+        self.verdict.hold(held);
+    }
+
     /// One point: `values` by slot (NaN where there is none), at a monotonic and a wall time.
     pub fn step(&mut self, values: &[f32], at_mono_ms: u64, wall_ms: i64) -> Step {
         let learn = self.verdict.may_learn();
@@ -271,7 +276,8 @@ impl Detector {
         let step = Step::before(&self.verdict, stage);
         let Some(series) = self.infer() else { return step };
         let (score, alarm) = self.fusion.fuse(&self.parts);
-        let judgement = self.verdict.judge(Fusion::young(&self.parts), alarm, stage, at_mono_ms);
+        let at = Moment { mono_ms: at_mono_ms, wall_ms };
+        let judgement = self.verdict.judge(Fusion::young(&self.parts), alarm, stage, at);
         if judgement.learn {
             self.fusion.learn(&self.parts);
         }

@@ -40,6 +40,24 @@ fn nothing_is_learned_inside_an_event_and_it_closes_when_the_fault_ends() {
 }
 
 #[test]
+fn a_held_detector_learns_nothing_and_raises_nothing() {
+    let mut node = Node::new(120, 1000, 8);
+    let mut d = detector(120, 1000, 1.0);
+    quiet(&mut node, &mut d, 600);
+    let (band, points) = (d.band(9), step(&mut node, &mut d, |_| ()).points);
+    d.hold(true);
+    assert!((0..120).all(|_| step(&mut node, &mut d, gross).transition.is_none()));
+    assert_eq!((d.band(9), step(&mut node, &mut d, gross).points), (band, points));
+    d.hold(false);
+    found_after(&mut node, &mut d, 20).expect("what is still wrong after the work is found");
+    // An event that was open when the work began stays open meanwhile, and the work is no part of its pause of learning.
+    d.hold(true);
+    assert!((0..1200).all(|_| step(&mut node, &mut d, gross).open));
+    d.hold(false);
+    assert!(!step(&mut node, &mut d, gross).persisting);
+}
+
+#[test]
 fn what_comes_back_within_ten_minutes_is_the_same_event() {
     let mut node = Node::new(120, 1000, 6);
     let mut d = detector(120, 1000, 1.0);

@@ -49,7 +49,7 @@ fn run(detector: &mut ForeignDetector, noise: &mut Random, at: &mut u64, points:
         .map(|_| {
             let row: Vec<f32> = (0..20).map(|_| noise.normal() + fault).collect();
             *at += 1000;
-            detector.step(|slot| if slot % 2 == 0 { row[slot / 2] } else { f32::NAN }, *at)
+            detector.step(|slot| if slot % 2 == 0 { row[slot / 2] } else { f32::NAN }, *at, *at as i64)
         })
         .collect()
 }
@@ -89,7 +89,7 @@ fn what_the_node_lacks_or_measures_otherwise_is_told() {
     let lacking = bind(&mut detector, &all[3..]).expect_err("two are missing");
     assert!(matches!(&lacking, ForeignError::Bind(BindError::Lacking { missing: 2, .. })), "{lacking}");
     assert_eq!(detector.error(), Some(&lacking));
-    let step = detector.step(|_| 0.0, 1000);
+    let step = detector.step(|_| 0.0, 1000, 1000);
     assert!(!step.judged && step.transition.is_none(), "it does not judge");
 
     let mut other = all.clone();
@@ -111,7 +111,7 @@ fn no_number_is_too_odd() {
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, f32::MAX, f32::MIN_POSITIVE] {
         for _ in 0..20 {
             at += 1000;
-            let step = detector.step(|_| value, at);
+            let step = detector.step(|_| value, at, at as i64);
             assert!(step.score.is_finite() && step.alarm.is_finite() && step.severity.is_finite(), "{value}: {step:?}");
         }
     }

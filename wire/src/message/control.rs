@@ -95,6 +95,17 @@ pub enum CommandKind {
     /// Send the series dictionary.
     #[n(4)]
     Dictionary,
+    /// Somebody works on this machine: learn nothing and let no model raise an alarm for a while.
+    #[n(5)]
+    Maintain {
+        /// For how long; 0 ends what stands.
+        #[n(0)]
+        seconds: u32,
+        /// Why, in words.
+        #[n(1)]
+        #[serde(default)]
+        reason: String,
+    },
 }
 
 /// One request to a node; it expires at its deadline.
@@ -120,6 +131,7 @@ impl Message for Command {
     fn validate(&self) -> Result<(), Invalid> {
         match &self.kind {
             Some(CommandKind::Pull { series: Some(list), .. }) => Check::new().list("series", list, LIST).done(),
+            Some(CommandKind::Maintain { reason, .. }) => Check::new().text("reason", reason).done(),
             _ => Ok(()),
         }
     }

@@ -98,6 +98,8 @@ open_enum! {
         LogErrors = 7 "log-errors",
         /// The kernel reported trouble with a device or link.
         Kernel = 8 "kernel",
+        /// Somebody began or ended work on the machine.
+        Maintenance = 9 "maintenance",
     }
 }
 

@@ -200,7 +200,7 @@ structs! {
 
 impl Arbitrary for CommandKind {
     fn take(from: &mut Entropy) -> Self {
-        match from.byte() % 5 {
+        match from.byte() % 6 {
             0 => Self::Pull {
                 from_ms: Arbitrary::take(from),
                 to_ms: Arbitrary::take(from),
@@ -209,6 +209,7 @@ impl Arbitrary for CommandKind {
             1 => Self::Watch { seconds: Arbitrary::take(from) },
             2 => Self::Diagnose,
             3 => Self::Announce,
+            4 => Self::Maintain { seconds: Arbitrary::take(from), reason: Arbitrary::take(from) },
             _ => Self::Dictionary,
         }
     }

@@ -7,6 +7,10 @@ use super::quantile::{distinct, quantiles, upper_levels};
 const FALSE_WEIGHT: f64 = 0.11;
 /// Weight of a missed window.
 const MISS_WEIGHT: f64 = 1.0;
+/// Points in which the bar for telling again falls to half: 25 hours at the five minutes of that data.
+const HALVED: f64 = 300.0;
+/// Below every value; finite, so that quantiles between it and a value are numbers.
+pub const QUIET: f64 = -1e30;
 /// Thresholds tried over the whole corpus.
 const THRESHOLDS: usize = 200;
 
@@ -19,6 +23,20 @@ pub struct NabFile {
     pub windows: Vec<(usize, usize)>,
     /// Points at the start that do not count.
     pub probation: usize,
+}
+
+/// Where an alarm value (in log units) begins to be news: it passes where it exceeds all before it, which count half after
+/// [`HALVED`] points; elsewhere nothing is said. The benchmark counts every point above the threshold, and an alarm that
+/// stands for hours is told once.
+#[must_use]
+pub fn onsets(alarm: &[f64]) -> Vec<f64> {
+    let mut highest = f64::NEG_INFINITY;
+    let onset = |value: &f64| {
+        let news = *value > highest;
+        highest = highest.max(*value) - std::f64::consts::LN_2 / HALVED;
+        if news { *value } else { QUIET }
+    };
+    alarm.iter().map(onset).collect()
 }
 
 /// The score in percent of perfect (a detector that never speaks has 0), with the best threshold for the corpus; `None`
@@ -106,6 +124,16 @@ mod tests {
         let after = file(&[610]).score(1.0);
         assert!((after - (-1.0 + 0.11 * sigmoid(11.0 / 99.0))).abs() < 1e-12, "{after}");
         assert!((file(&[950]).score(1.0) - (-1.0 - 0.11)).abs() < 1e-12, "beyond three lengths");
+    }
+
+    #[test]
+    fn an_alarm_is_news_when_it_begins_or_grows() {
+        let quiet = QUIET;
+        assert_eq!(onsets(&[0.0, 0.0, 1.0, 1.0, 0.9, 1.2]), [0.0, 0.0, 1.0, 1.0, quiet, 1.2]);
+        let (mut alarm, half) = (vec![1.0; 1], HALVED as usize);
+        alarm.extend(vec![0.0; half]);
+        alarm.push(1.0 - std::f64::consts::LN_2 + 0.01);
+        assert_eq!(onsets(&alarm).iter().filter(|v| **v > QUIET).count(), 2);
     }
 
     #[test]
