@@ -56,7 +56,7 @@ pub(crate) struct Moment {
 /// What one judgement found.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Judgement {
-    /// Log ratio to the running quantile.
+    /// Log ratio to the running quantile, less what recurs at this time of day.
     pub excess: f32,
     /// Chance of such an excess in one point while all is well.
     pub p_value: f32,
@@ -258,7 +258,7 @@ impl Verdict {
             self.recurring.learn(most_of - self.quantile.value, at.wall_ms);
         }
         let severity = 1.0 - (-alarm.max(0.0)).exp();
-        let excess = if self.quantile.points == 0 { 0.0 } else { known - self.quantile.value };
+        let excess = if self.quantile.points == 0 { 0.0 } else { known - self.quantile.value - lift };
         let p_value = self.tail.p_value(excess);
         let mut judgement = Judgement { excess, p_value, alarm, severity, ..Judgement::default() };
         if self.held {
@@ -274,7 +274,7 @@ impl Verdict {
         }
         if self.open.is_none() || self.persisting() {
             judgement.learn = !self.above || self.persisting();
-            self.learn(young, known, in_a_row, most_of - lift, at_ms);
+            self.learn(young, known - lift, in_a_row, most_of - lift, at_ms);
         }
         judgement
     }
@@ -295,6 +295,7 @@ impl Verdict {
         (log_smoothed(&mut self.young_smoothed, young, SMOOTHING), log_smoothed(&mut self.smoothed, known, weight))
     }
 
+    /// `known` and `most_of` are what remains of them after what recurs at this time of day.
     fn learn(&mut self, young: f32, known: f32, in_a_row: f32, most_of: f32, at_ms: u64) {
         if self.above && self.open.is_none() && self.quantile.points > 0 {
             return;
