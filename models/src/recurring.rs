@@ -1,8 +1,8 @@
 //! What recurs at a time of day: the nightly backup that is as unusual as a fault, every night.
 //!
-//! For each ten minutes of the day the highest sustained excess over the running quantile is kept for a week. What a third of the
+//! For each ten minutes of the day the highest sustained excess over the running quantile is kept for a week. What four of the
 //! last seven days reached within ten minutes of the same time is usual then: the bar stands above it. One fault raises nothing, one
-//! that came at the same time on three days is a habit of that machine.
+//! that came at the same time on four days is a habit of that machine.
 //!
 //! Time of day is that of the wall clock in UTC. A host that is off for a while keeps what it had.
 
@@ -11,7 +11,7 @@ pub const SLOTS: usize = 144;
 /// Days kept, with the one that is on.
 pub const DAYS: usize = 8;
 /// So many of the earlier days must have reached a value.
-const RANK: usize = 3;
+const RANK: usize = 4;
 /// The bar stands so far above what recurs, in log score: a job takes a little more some days.
 const ABOVE: f32 = 0.3;
 /// Steps of a log score as kept: a byte for what lies between -8 and 8.
@@ -127,20 +127,20 @@ mod tests {
     }
 
     #[test]
-    fn what_came_on_three_days_is_usual_at_that_time_and_at_no_other() {
+    fn what_came_on_four_days_is_usual_at_that_time_and_at_no_other() {
         let mut r = Recurring::default();
         let bar =
             |r: &mut Recurring, day, minute| r.bar(day * DAY + minute * MINUTE).map(|b| (b * 100.0).round() / 100.0);
         assert_eq!(r.bar(0), None);
-        for d in 0..3 {
-            day(&mut r, d, Some(120 + 4 * d));
-        }
-        assert_eq!(bar(&mut r, 3, 60), Some(-0.2));
-        assert_eq!(bar(&mut r, 3, 112), Some(1.8));
-        assert_eq!(bar(&mut r, 3, 145), Some(1.8));
-        assert_eq!(bar(&mut r, 3, 175), Some(-0.2));
-        // Two nights in a week are no habit any more.
-        (3..8).for_each(|d| day(&mut r, d, None));
+        (0..3).for_each(|d| day(&mut r, d, Some(120 + 3 * d)));
+        assert_eq!(bar(&mut r, 3, 125), None, "three days are too few for any habit");
+        day(&mut r, 3, Some(129));
+        assert_eq!(bar(&mut r, 4, 60), Some(-0.2));
+        assert_eq!(bar(&mut r, 4, 112), Some(1.8));
+        assert_eq!(bar(&mut r, 4, 145), Some(1.8));
+        assert_eq!(bar(&mut r, 4, 175), Some(-0.2));
+        // Three nights in a week are no habit any more.
+        (4..8).for_each(|d| day(&mut r, d, None));
         assert_eq!(bar(&mut r, 8, 130), Some(-0.2));
     }
 
@@ -156,12 +156,12 @@ mod tests {
     #[test]
     fn it_outlives_a_restart_and_a_clock_that_jumps() {
         let mut r = Recurring::default();
-        (0..4).for_each(|d| day(&mut r, d, Some(60)));
+        (0..5).for_each(|d| day(&mut r, d, Some(60)));
         let mut after = Recurring::default();
         after.resume(&r.save());
         after.resume(&[1, 2, 3]);
-        after.learn(f32::NAN, 4 * DAY);
-        assert_eq!(after.bar(4 * DAY + 70 * MINUTE), Some(1.8));
+        after.learn(f32::NAN, 5 * DAY);
+        assert_eq!(after.bar(5 * DAY + 70 * MINUTE), Some(1.8));
         for at in [i64::MAX, i64::MIN, -1, 0] {
             after.learn(9.0, at);
             after.bar(at);

@@ -38,6 +38,7 @@ impl Report {
             "hit@100 (chance)",
             "hit@150 (chance)",
             "NAB",
+            "NAB onsets",
             "µs/value",
             "state B",
         ];
@@ -81,6 +82,7 @@ fn cells(row: &SourceRow) -> Vec<String> {
         text(row.attribution.map(|a| hit(a.hit_rate_100, a.chance_100))),
         text(row.attribution.map(|a| hit(a.hit_rate_150, a.chance_150))),
         number(row.nab, 1),
+        number(row.nab_onsets, 1),
         format!("{:.2}", row.cpu_us_per_value),
         row.state_bytes.to_string(),
     ]

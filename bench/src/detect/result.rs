@@ -29,6 +29,8 @@ pub struct SeriesResult {
     own_events: Option<HostEvents>,
     raised: usize,
     nab: Option<NabFile>,
+    /// The same, where the alarm begins.
+    nab_onsets: Option<NabFile>,
     hit_rates: HitRates,
     cpu_s: f64,
     state_bytes: usize,
@@ -56,11 +58,12 @@ impl SeriesResult {
             HostEvents::of_intervals(test, &shifted, period_s)
         });
         let alarm = usable(&scores.alarm[te..]);
-        let nab = (entry.source == NAB).then(|| {
+        let nab_file = |alarm: &[f64]| {
             let mut scores = vec![nab::QUIET; te];
-            scores.extend(nab::onsets(&alarm));
-            NabFile { scores, windows: runs(labels), probation: te }
-        });
+            scores.extend_from_slice(alarm);
+            (entry.source == NAB).then(|| NabFile { scores, windows: runs(labels), probation: te })
+        };
+        let (nab, nab_onsets) = (nab_file(&alarm), nab_file(&nab::onsets(&alarm)));
         Self {
             volumes: vus::volumes(test, &severity, entry.vus_window),
             areas: points::areas(test, &severity),
@@ -69,6 +72,7 @@ impl SeriesResult {
             own_events,
             raised: scores.raised.iter().filter(|t| **t >= te).count(),
             nab,
+            nab_onsets,
             hit_rates: extras.hit_rates,
             cpu_s: extras.cpu_s,
             state_bytes: scores.state_bytes,
@@ -202,6 +206,8 @@ pub struct SourceRow {
     pub attribution: Option<Attributed>,
     /// Score of the Numenta benchmark, standard profile.
     pub nab: Option<f64>,
+    /// The same of where the alarm begins.
+    pub nab_onsets: Option<f64>,
     /// CPU microseconds a point of a metric, learning included.
     pub cpu_us_per_value: f64,
     /// Largest saved state in bytes.
@@ -224,6 +230,9 @@ impl SourceRow {
         let own: Option<Vec<(&HostEvents, f64)>> =
             series.iter().map(|s| s.own_events.as_ref().map(|o| (o, 1.0))).collect();
         let values: usize = series.iter().map(|s| s.entry.points * s.entry.metrics).sum();
+        let nab_of = |file: fn(&SeriesResult) -> Option<&NabFile>| {
+            nab::score(&series.iter().filter_map(file).cloned().collect::<Vec<_>>())
+        };
         Self {
             source: source.to_owned(),
             series: series.len(),
@@ -240,7 +249,8 @@ impl SourceRow {
             own_raised_per_day: own.as_ref().map(|_| series.iter().map(|s| s.raised).sum::<usize>() as f64 / host_days),
             own_events: own.map(|own| Kept::of(own.into_iter())),
             attribution: attributed(series),
-            nab: nab::score(&series.iter().filter_map(|s| s.nab.clone()).collect::<Vec<_>>()),
+            nab: nab_of(|s| s.nab.as_ref()),
+            nab_onsets: nab_of(|s| s.nab_onsets.as_ref()),
             cpu_us_per_value: series.iter().map(|s| s.cpu_s).sum::<f64>() * 1e6 / values as f64,
             state_bytes: series.iter().map(|s| s.state_bytes).max().unwrap_or(0),
             by_series: series.iter().map(SeriesResult::line).collect(),

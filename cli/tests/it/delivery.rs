@@ -12,6 +12,7 @@ use std::time::Duration;
 use tacit_agent::clock::Tick;
 use tacit_agent::config::PublishConfig;
 use tacit_agent::fleet::Commands;
+use tacit_agent::fleet::maintenance::MarkFile;
 use tacit_agent::outbox::{Folder, Limits, Outbox};
 use tacit_agent::outgoing::Outgoing;
 use tacit_agent::publish::{Net, NetStatus, Parts, Tuning};
@@ -89,7 +90,14 @@ fn parts(port: u16, folder: &Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<
         outbox: Outbox::open(disk, Limits::new(64 << 20, 7 * 86_400_000), streams, Tick::now()).unwrap(),
         outgoing,
         live: mpsc::channel(1).1,
-        commands: Commands::new(node(), Arc::default(), Arc::default(), mpsc::channel(1).0, Box::new(String::new)),
+        commands: Commands::new(
+            node(),
+            Arc::default(),
+            Arc::default(),
+            mpsc::channel(1).0,
+            Box::new(String::new),
+            MarkFile::new(&std::env::temp_dir()),
+        ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,
         status: Arc::new(NetStatus::default()),
