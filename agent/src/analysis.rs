@@ -283,6 +283,7 @@ impl Analysis {
             Some(mark) => format!("{}: nothing is learned, no model raises an alarm", mark.words()),
             None => "the maintenance is over".to_owned(),
         };
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).maintenance.clone_from(&mark);
         self.mark = mark;
         self.context(Context { kind: ContextKind::Maintenance, at_ms: at.wall_ms, text, unit: None }, at);
     }
@@ -463,7 +464,6 @@ impl Analysis {
         let before = status.inference;
         // Once a minute is often enough for what changes over days, and it allocates.
         if status.samples.is_multiple_of(60) {
-            status.maintenance.clone_from(&self.mark);
             status.crept = self.judges.crept(&self.known);
             status.foreign = self.judges.foreign();
             status.foreign_errors = self.refused.iter().cloned().chain(self.judges.foreign_errors()).collect();
