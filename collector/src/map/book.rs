@@ -32,6 +32,8 @@ pub const LATE_MS: i64 = 11 * MINUTE_MS;
 pub const MAP_MAX: usize = 500_000;
 /// How long an open but idle edge stays on the map without a word.
 const IDLE_MS: i64 = 24 * HOUR_MS;
+/// Distance of joins of one minute: late halves come one by one.
+const REST_MS: i64 = 10_000;
 /// Distance of hours that are joined again.
 const REOPEN_MS: i64 = 120_000;
 /// How old an hour may be to be joined again: its messages are kept a little longer.
@@ -181,7 +183,7 @@ impl Book {
     /// Minutes that are to be joined now, oldest first.
     #[must_use]
     pub fn due(&self, now: i64, most: usize) -> Vec<i64> {
-        let rested = |m: &&i64| self.joined_at.get(m).is_none_or(|at| now - at >= 30_000);
+        let rested = |m: &&i64| self.joined_at.get(m).is_none_or(|at| now - at >= REST_MS);
         let old = |m: &&i64| now - **m >= JOIN_AFTER_MS;
         self.dirty.iter().filter(old).filter(rested).take(most).copied().collect()
     }

@@ -122,7 +122,7 @@ impl Watch {
             }
             self.learned[n] = self.learned[n].saturating_add(1);
             // The first minutes are averaged; later ones weigh little, and slow ones very little.
-            let weight = (1.0 / f32::from(self.learned[n])).max(if is_slow { WEIGHT / 8.0 } else { WEIGHT });
+            let weight = if is_slow { WEIGHT / 8.0 } else { (1.0 / f32::from(self.learned[n])).max(WEIGHT) };
             self.usual[n] += weight * (value - usual);
         }
         let tried = figures.connects.max(figures.failed).max(1) as f32;
@@ -220,7 +220,7 @@ mod tests {
             (64, ChangeKind::Vanished),
         ];
         assert_eq!(kinds, expected);
-        assert_eq!(told[1].2, "a/x to b/y takes 41.0 ms, usual are 1.1 ms.");
+        assert_eq!(told[1].2, "a/x to b/y takes 41.0 ms, usual are 1.2 ms.");
     }
 
     #[test]

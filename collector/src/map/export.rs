@@ -31,7 +31,8 @@ pub fn dot(view: &MapView) -> String {
         }
         let label = vertex.owner.as_deref().unwrap_or(&vertex.name);
         let shape = if is_outside(vertex) { ", shape=ellipse" } else { "" };
-        let _ = writeln!(out, "    {} [label={}{shape}];", quoted(&vertex.id), quoted(label));
+        let indent = if inside { "    " } else { "  " };
+        let _ = writeln!(out, "{indent}{} [label={}{shape}];", quoted(&vertex.id), quoted(label));
     }
     out.push_str(if inside { "  }\n" } else { "" });
     for edge in &view.edges {
@@ -91,8 +92,31 @@ mod tests {
     fn a_small_map_in_both() {
         let mut view = view(&[("lb/nginx", "app/web"), ("app/web", "ext:192.0.2.1:443")]);
         view.edges[0].failed = 1;
-        insta::assert_snapshot!(dot(&view), @"");
-        insta::assert_snapshot!(mermaid(&view), @"");
+        insta::assert_snapshot!(dot(&view), @r#"
+        digraph tacit {
+          rankdir=LR;
+          node [shape=box];
+          "ext:192.0.2.1:443" [label="ext:192.0.2.1:443", shape=ellipse];
+          subgraph "cluster_app" {
+            label="app";
+            "app/web" [label="web"];
+          }
+          subgraph "cluster_lb" {
+            label="lb";
+            "lb/nginx" [label="nginx"];
+          }
+          "app/web" -> "ext:192.0.2.1:443" [label="tcp/80 0.5 ms", color=red];
+          "lb/nginx" -> "app/web" [label="tcp/80 0.5 ms"];
+        }
+        "#);
+        insta::assert_snapshot!(mermaid(&view), @r#"
+        flowchart LR
+          v0["app/web"]
+          v1(["ext:192.0.2.1:443"])
+          v2["lb/nginx"]
+          v0 -->|"tcp/80 0.5 ms"| v1
+          v2 -->|"tcp/80 0.5 ms"| v0
+        "#);
     }
 
     #[test]

@@ -1,9 +1,17 @@
 //! Maps for tests.
 
 use tacit_wire::message::{OwnerKind, Protocol};
+use tacit_wire::{NodeId, SiteId};
 
+use super::addresses::Addresses;
+use super::half::{Half, Sketch};
+use super::join::{Joined, Minute, Scene, join};
+use super::names::{MapConfig, Names};
+use super::nodes::Nodes;
+use super::pairs::Pairs;
+use super::vertex::{EdgeKey, VertexKey, edge_id};
 use super::view::MapView;
-use crate::store::{EdgeFigures, EdgeRecord, Figures, Vertex, VertexKind};
+use crate::store::{AddressClaim, EdgeFigures, EdgeRecord, Figures, Vertex, VertexKind};
 
 /// A vertex of this id: `node/owner`, or outside.
 pub fn vertex(id: &str) -> Vertex {
@@ -48,4 +56,77 @@ pub fn view(edges: &[(&str, &str)]) -> MapView {
     };
     let edges: Vec<_> = edges.iter().map(edge).collect();
     MapView::new(0, 3_600_000, &edges, vertices)
+}
+
+/// A few nodes and what they say of a minute.
+pub struct Fleet {
+    pub nodes: Nodes,
+    pub addresses: Addresses,
+    pub pairs: Pairs,
+    pub at: i64,
+    pub near: Vec<Half>,
+    names: Names,
+    home: SiteId,
+}
+
+impl Fleet {
+    /// Nodes, each with its site and addresses.
+    pub fn new(all: &[(&str, &str, &[&str])]) -> Self {
+        let mut nodes = Nodes::default();
+        let mut claims = Vec::new();
+        for (since, (node, site, addresses)) in (0..).zip(all) {
+            let (node, site): (NodeId, SiteId) = (node.parse().unwrap(), site.parse().unwrap());
+            nodes.number(&node, &site);
+            claims.extend(addresses.iter().map(|a| AddressClaim {
+                site: site.clone(),
+                address: (*a).into(),
+                node: node.clone(),
+                since,
+                until: None,
+            }));
+        }
+        let addresses = Addresses::new(&claims, &mut nodes);
+        let home = all[0].1.parse().unwrap();
+        let names = Names::new(&MapConfig::default(), None).unwrap();
+        Self { nodes, addresses, pairs: Pairs::default(), at: 3_600_000, near: Vec::new(), names, home }
+    }
+
+    fn half(&mut self, node: &str, owner: &str, server: bool, port: u16, peer: &str, ports: &[u16]) -> Half {
+        let number = (0..).find(|n| self.nodes.name(*n).as_str() == node).unwrap();
+        Half {
+            node: number,
+            server,
+            protocol: Protocol::Tcp,
+            local: None,
+            peer: peer.parse().unwrap(),
+            port,
+            owner: Some(owner.into()),
+            owner_kind: OwnerKind::Unit,
+            ports: Sketch::of(ports),
+            figures: Figures { connects: 10, sent: 1000, received: 5000, confidence: 1.0, ..Figures::none(self.at) },
+        }
+    }
+
+    /// `node` says that `owner` connects to an address.
+    pub fn client(&mut self, node: &str, owner: &str, peer: &str, port: u16, ports: &[u16]) -> Half {
+        self.half(node, owner, false, port, peer, ports)
+    }
+
+    /// `node` says that an address connects to `owner`.
+    pub fn server(&mut self, node: &str, owner: &str, port: u16, peer: &str, ports: &[u16]) -> Half {
+        self.half(node, owner, true, port, peer, ports)
+    }
+
+    /// Joins what was said.
+    pub fn join(&mut self, halves: &[Half]) -> Joined {
+        let spoke = halves.iter().map(|h| h.node).collect();
+        let scene = Scene { nodes: &self.nodes, addresses: &self.addresses, names: &self.names };
+        join(Minute { at: self.at, halves, near: &self.near, spoke: &spoke }, scene, &mut self.pairs)
+    }
+
+    /// The id of an edge.
+    pub fn edge_id(&self, key: &EdgeKey) -> String {
+        let id = |v: &VertexKey| v.describe(OwnerKind::Unit, &self.nodes, &self.names, &self.home).id;
+        edge_id(&id(&key.client), &id(&key.server), key.protocol, key.port)
+    }
 }

@@ -474,3 +474,6 @@ fn alone(
         out.loose.push(half.clone());
     }
 }
+
+#[cfg(test)]
+mod tests;
