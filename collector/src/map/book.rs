@@ -18,7 +18,9 @@ use super::names::Names;
 use super::nodes::Nodes;
 use super::pairs::Pairs;
 use super::vertex::{EdgeKey, VertexKey, edge_id};
-use crate::store::{AddressClaim, EdgeFigures, EdgeRecord, Figures, MapChange, MapHour, StoredLinks, Vertex};
+use crate::store::{
+    AddressClaim, EdgeFigures, EdgeHours, EdgeRecord, Figures, MapChange, MapHour, StoredLinks, Vertex,
+};
 
 /// A minute and an hour in milliseconds.
 pub const MINUTE_MS: i64 = 60_000;
@@ -100,6 +102,7 @@ pub struct Book {
     dirty: BTreeSet<i64>,
     /// Hours that messages came for after they were sealed.
     late: BTreeSet<i64>,
+    open_from: i64,
     reopened_at: i64,
     joined_at: BTreeMap<i64, i64>,
     oldest_known: Option<i64>,
@@ -130,6 +133,11 @@ impl Book {
             self.known.insert(hash(&edge.id), edge.first_seen_ms);
             self.oldest_known = Some(self.oldest_known.map_or(edge.first_seen_ms, |o| o.min(edge.first_seen_ms)));
         }
+    }
+
+    /// Hours from this one on are joined as their messages are heard: the last ones before a start may not have been complete.
+    pub fn open_from(&mut self, hour: i64) {
+        self.open_from = hour;
     }
 
     /// Takes over whose addresses are whose.
@@ -169,12 +177,12 @@ impl Book {
     /// Whether a minute still stands apart, so that it can be joined again alone.
     fn is_open(&self, minute: i64, now: i64) -> bool {
         let young = now - minute < LATE_MS;
-        let never = !self.hours.contains_key(&hour_of(minute)) && hour_of(minute) >= hour_of(now - LATE_MS);
+        let never = !self.hours.contains_key(&hour_of(minute)) && minute >= self.open_from;
         young || never
     }
 
     /// An hour is joined again from its messages.
-    pub fn reopen(&mut self, hour: i64) {
+    fn reopen(&mut self, hour: i64) {
         let begun = self.begin(hour);
         self.hours.insert(hour, begun);
         self.dirty.extend((0..60).map(|n| hour + n * MINUTE_MS));
@@ -494,7 +502,7 @@ impl Book {
 
     /// One edge in the hours in memory.
     #[must_use]
-    pub fn history(&self, id: &str) -> Option<(EdgeRecord, Vec<(i64, Figures)>)> {
+    pub fn history(&self, id: &str) -> Option<EdgeHours> {
         let number = self.entries.iter().position(|e| e.record.id == id)? as u32;
         let hours = self.hours.iter().filter_map(|(start, h)| Some((*start, h.whole().remove(&number)?)));
         Some((self.entries[number as usize].record.clone(), hours.collect()))

@@ -162,10 +162,13 @@ impl Dictionaries {
             unusable.unknown = message.links.edges.len() as u32;
             return unusable;
         };
+        // What a message announces holds for it, whatever the same number meant to others before or after.
+        let announced: HashMap<u32, Endpoint> = message.links.endpoints.iter().map(|d| (d.id, endpoint(d))).collect();
         let room = EDGES_MAX.saturating_sub(already);
         unusable.beyond = message.links.edges.len().saturating_sub(room) as u32;
         for edge in message.links.edges.iter().take(room) {
-            match half(node, edge, known, message.minute) {
+            let find = |id: u32| announced.get(&id).or_else(|| known.get(&id));
+            match half(node, edge, find, message.minute) {
                 Some(half) => out.push(half),
                 None => unusable.unknown += 1,
             }
@@ -184,8 +187,8 @@ fn endpoint(def: &EndpointDef) -> Endpoint {
     }
 }
 
-fn half(node: NodeNo, edge: &Edge, known: &HashMap<u32, Endpoint>, minute: i64) -> Option<Half> {
-    let (local, peer) = (known.get(&edge.local)?, known.get(&edge.peer)?);
+fn half<'a>(node: NodeNo, edge: &Edge, find: impl Fn(u32) -> Option<&'a Endpoint>, minute: i64) -> Option<Half> {
+    let (local, peer) = (find(edge.local)?, find(edge.peer)?);
     let owned = local.kind != OwnerKind::Unattributed && local.kind != OwnerKind::Unknown;
     Some(Half {
         node,

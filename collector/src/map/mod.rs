@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub use names::MapConfig;
 pub use task::Mapper;
 
-use crate::store::{EdgeFigures, EdgeRecord, Figures, Store, StoreError};
+use crate::store::{EdgeFigures, EdgeHours, Figures, Store, StoreError};
 use book::{Book, HOUR_MS, hour_of};
 use coverage::NodeCoverage;
 use view::{MapView, Selection};
@@ -109,12 +109,7 @@ impl Map {
     ///
     /// # Errors
     /// When the store cannot be asked.
-    pub async fn history(
-        self: &Arc<Self>,
-        id: &str,
-        from: i64,
-        to: i64,
-    ) -> Result<Option<(EdgeRecord, Vec<(i64, Figures)>)>, StoreError> {
+    pub async fn history(self: &Arc<Self>, id: &str, from: i64, to: i64) -> Result<Option<EdgeHours>, StoreError> {
         let asked = id.to_owned();
         let recent = self.with_book(move |book| book.history(&asked)).await?;
         let stored = self.store.map_history(id, hour_of(from), to).await?;

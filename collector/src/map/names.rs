@@ -14,10 +14,6 @@ use tacit_wire::message::Protocol;
 pub struct MapConfig {
     /// Ports (`53`, `udp/123`) and services (`*/chronyd.service`) whose edges are infrastructure.
     pub infrastructure: Vec<String>,
-    /// Ask the system's resolver for names of addresses outside.
-    pub reverse_dns: bool,
-    /// Most questions to it in a minute.
-    pub reverse_dns_per_minute: u32,
     /// Names of addresses (`192.0.2.10`) and labels of networks (`198.51.100.0/24`).
     pub names: BTreeMap<String, String>,
 }
@@ -26,7 +22,7 @@ impl Default for MapConfig {
     fn default() -> Self {
         // DNS, NTP, node_exporter, Prometheus, the embedded broker.
         let infrastructure = ["53", "udp/123", "tcp/9100", "tcp/9090", "tcp/1883"].map(Into::into).to_vec();
-        Self { infrastructure, reverse_dns: false, reverse_dns_per_minute: 30, names: BTreeMap::new() }
+        Self { infrastructure, names: BTreeMap::new() }
     }
 }
 

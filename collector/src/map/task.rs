@@ -16,11 +16,11 @@ const ROUND: Duration = Duration::from_secs(5);
 /// Messages read at once.
 const BATCH: usize = 500;
 /// Minutes joined in one round; after a start there are up to two hours of them.
-const JOINS: usize = 20;
+const JOINS: usize = 120;
 /// Edges written in one transaction, so that ingest does not wait long.
 const ROWS: usize = 2000;
-/// How far back messages are read after a start: agents announce their endpoints each hour.
-const REPLAY_MS: i64 = 3 * HOUR_MS;
+/// How far back messages are read: agents announce their endpoints each hour, and a node that was away brings late ones.
+const BACK_MS: i64 = 6 * HOUR_MS;
 /// How far ahead of our clock a minute may be.
 const AHEAD_MS: i64 = 5 * 60_000;
 
@@ -64,7 +64,7 @@ impl Mapper {
     /// # Errors
     /// When the database fails; what was not done is done in the next round.
     pub async fn round(&mut self, now: i64) -> Result<(), StoreError> {
-        let claims = self.store.address_claims(now - 6 * HOUR_MS).await?;
+        let claims = self.store.address_claims(now - BACK_MS).await?;
         let edges = if self.started { Vec::new() } else { self.store.map_edges(MAP_MAX).await? };
         let first = !self.started;
         self.map
@@ -72,10 +72,7 @@ impl Mapper {
                 book.set_addresses(&claims);
                 if first {
                     book.remember(&edges);
-                    // The hour before may not have been complete when the collector ended.
-                    for hour in [hour_of(now - LATE_MS) - HOUR_MS, hour_of(now)] {
-                        book.reopen(hour);
-                    }
+                    book.open_from(hour_of(now - LATE_MS) - HOUR_MS);
                 }
             })
             .await?;
@@ -98,7 +95,7 @@ impl Mapper {
 
     async fn hear(&mut self, now: i64) -> Result<(), StoreError> {
         loop {
-            let minutes = (now - REPLAY_MS.max(6 * HOUR_MS), now + AHEAD_MS);
+            let minutes = (now - BACK_MS, now + AHEAD_MS);
             let messages = self.store.links_after(self.last, minutes, BATCH).await?;
             let Some(newest) = messages.last().map(|m| m.id) else { return Ok(()) };
             self.last = newest;

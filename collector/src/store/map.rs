@@ -161,6 +161,9 @@ pub struct EdgeFigures {
     pub figures: Figures,
 }
 
+/// An edge with what it did in each hour, oldest first.
+pub type EdgeHours = (EdgeRecord, Vec<(i64, Figures)>);
+
 /// An hour of the map on its way into the store.
 #[derive(Debug, Clone, Default)]
 pub struct MapHour {

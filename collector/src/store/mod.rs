@@ -139,12 +139,7 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     async fn map_figures(&self, from_ms: i64, to_ms: i64) -> Result<Vec<EdgeFigures>, StoreError>;
 
     /// One edge hour by hour, oldest first.
-    async fn map_history(
-        &self,
-        edge: &str,
-        from_ms: i64,
-        to_ms: i64,
-    ) -> Result<Option<(EdgeRecord, Vec<(i64, Figures)>)>, StoreError>;
+    async fn map_history(&self, edge: &str, from_ms: i64, to_ms: i64) -> Result<Option<EdgeHours>, StoreError>;
 
     /// Vertices by their ids; one that is not known is left out.
     async fn map_vertices(&self, ids: Vec<String>) -> Result<Vec<Vertex>, StoreError>;

@@ -89,7 +89,7 @@ async fn every_operation_answers_as_described() {
     }
     let map = site.until("/api/v1/map", |map| !map["edges"].as_array().expect("a list").is_empty()).await;
     assert_eq!(good("GET", "/api/v1/map?infrastructure=true&node=web-1&site=lab", "").await["edges"], map["edges"]);
-    let edge = format!("/api/v1/map/edge?id={}", map["edges"][0]["id"].as_str().expect("an id"));
+    let edge = format!("/api/v1/map/edge?id={}", map["edges"][0]["id"].as_str().expect("an id").replace('>', "%3E"));
     assert_eq!(good("GET", &edge, "").await["hours"][0]["edge"]["connects"], 10);
     let day_ago = now_ms() - 86_400_000;
     let diff = good("GET", &format!("/api/v1/map/diff?from={day_ago}"), "").await;

@@ -7,7 +7,9 @@ use tacit_wire::message::{Birth, Links, Protocol};
 use tacit_wire::{NodeId, SiteId};
 
 use super::convert::{blob, from_blob, parse};
-use super::{AddressClaim, EdgeFigures, EdgeRecord, Figures, MapChange, MapHour, StoreError, StoredLinks, Vertex};
+use super::{
+    AddressClaim, EdgeFigures, EdgeHours, EdgeRecord, Figures, MapChange, MapHour, StoreError, StoredLinks, Vertex,
+};
 
 const MINUTE_MS: i64 = 60_000;
 /// How long the messages themselves are kept: long enough to join an hour again for a node that was away.
@@ -192,12 +194,7 @@ pub fn figures(c: &Connection, from: i64, to: i64) -> Result<Vec<EdgeFigures>, S
 }
 
 /// One edge, hour by hour.
-pub fn history(
-    c: &Connection,
-    name: &str,
-    from: i64,
-    to: i64,
-) -> Result<Option<(EdgeRecord, Vec<(i64, Figures)>)>, StoreError> {
+pub fn history(c: &Connection, name: &str, from: i64, to: i64) -> Result<Option<EdgeHours>, StoreError> {
     let mut edge = c.prepare_cached(&format!("SELECT {EDGE}, id FROM edge WHERE name = ?1"))?;
     let found = edge.query_row([name], |r| Ok((record(r)?, r.get::<_, i64>(8)?))).optional()?;
     let Some((record, id)) = found else { return Ok(None) };

@@ -196,12 +196,7 @@ impl Store for SqliteStore {
         self.read(move |c| map::figures(c, from_ms, to_ms)).await
     }
 
-    async fn map_history(
-        &self,
-        edge: &str,
-        from_ms: i64,
-        to_ms: i64,
-    ) -> Result<Option<(EdgeRecord, Vec<(i64, Figures)>)>, StoreError> {
+    async fn map_history(&self, edge: &str, from_ms: i64, to_ms: i64) -> Result<Option<EdgeHours>, StoreError> {
         let edge = edge.to_owned();
         self.read(move |c| map::history(c, &edge, from_ms, to_ms)).await
     }

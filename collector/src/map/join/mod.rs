@@ -317,15 +317,7 @@ fn emit(
             }
             let said = [(!group.near).then_some(client.node), (!halves.is_empty()).then_some(end.node)];
             if said != [None, None] {
-                out.edges.push(edge(
-                    end_of(client, None),
-                    end.clone(),
-                    group.to.protocol,
-                    said,
-                    figures,
-                    client,
-                    halves,
-                ));
+                out.edges.push(edge(&end_of(client, None), end, group.to.protocol, said, figures, client, halves));
             }
         }
         from = to;
@@ -363,8 +355,8 @@ fn vertex_of_server(end: &End) -> VertexKey {
 }
 
 fn edge(
-    client: End,
-    server: End,
+    client: &End,
+    server: &End,
     protocol: Protocol,
     said: [Option<NodeNo>; 2],
     mut figures: Figures,
@@ -375,7 +367,7 @@ fn edge(
     let of_server = server_halves.iter().map(|h| h.figures.confidence).fold(1.0, f32::min);
     figures.confidence = if figures.owned { client_half.figures.confidence.min(of_server) } else { 0.0 };
     let key =
-        EdgeKey { client: vertex_of_client(&client), server: vertex_of_server(&server), protocol, port: server.port };
+        EdgeKey { client: vertex_of_client(client), server: vertex_of_server(server), protocol, port: server.port };
     JoinedEdge { key, kinds: [client.kind, server.kind], via: server.via, said, figures }
 }
 
@@ -391,8 +383,7 @@ fn lone_clients(group: &Group<'_>, scene: Scene<'_>, pairs: &Pairs, out: &mut Jo
     for client in group.halves {
         let said = [Some(client.node), None];
         let joined = if let Some(end) = known {
-            let mut joined =
-                edge(end_of(client, None), end.clone(), group.to.protocol, said, client.figures, client, &[]);
+            let mut joined = edge(&end_of(client, None), end, group.to.protocol, said, client.figures, client, &[]);
             // From memory: likely, not certain.
             joined.figures.confidence = joined.figures.confidence.min(0.9);
             joined
@@ -448,7 +439,7 @@ fn alone(
         let silent = !minute.spoke.contains(&client.node);
         let figures = if silent { half.figures } else { half.figures.uncounted() };
         let end = End { via: client.via, ..end };
-        let mut joined = edge(client, end, half.protocol, said, figures, half, &[half]);
+        let mut joined = edge(&client, &end, half.protocol, said, figures, half, &[half]);
         joined.figures.confidence = joined.figures.confidence.min(0.9);
         joined
     } else {
