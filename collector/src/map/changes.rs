@@ -10,8 +10,8 @@ use crate::store::{ChangeKind, EdgeRecord, Figures, MapChange};
 pub const SETTLED_MS: i64 = 240_000;
 /// Changes of one minute that are kept; a day on which everything is new needs no thousand lines.
 const CHANGES_MAX: usize = 200;
-/// Minutes that are caught up with after a pause.
-const CATCH_UP: i64 = 30;
+/// Minutes that are caught up with after a pause; older ones are sealed and cannot be looked at alone.
+const CATCH_UP: i64 = 6;
 const MINUTE_MS: i64 = 60_000;
 /// Silent minutes after which a steady edge has vanished.
 const SILENT: u32 = 10;

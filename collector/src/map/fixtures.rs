@@ -1,7 +1,7 @@
 //! Maps for tests.
 
-use tacit_wire::message::{OwnerKind, Protocol};
-use tacit_wire::{NodeId, SiteId};
+use tacit_wire::message::{Edge, EndpointDef, Head, Links, OwnerKind, Protocol};
+use tacit_wire::{BootId, NodeId, Num, Seq, SiteId, StreamId};
 
 use super::addresses::Addresses;
 use super::half::{Half, Sketch};
@@ -11,7 +11,7 @@ use super::nodes::Nodes;
 use super::pairs::Pairs;
 use super::vertex::{EdgeKey, VertexKey, edge_id};
 use super::view::MapView;
-use crate::store::{AddressClaim, EdgeFigures, EdgeRecord, Figures, Vertex, VertexKind};
+use crate::store::{AddressClaim, EdgeFigures, EdgeRecord, Figures, StoredLinks, Vertex, VertexKind};
 
 /// A vertex of this id: `node/owner`, or outside.
 pub fn vertex(id: &str) -> Vertex {
@@ -129,4 +129,59 @@ impl Fleet {
         let id = |v: &VertexKey| v.describe(OwnerKind::Unit, &self.nodes, &self.names, &self.home).id;
         edge_id(&id(&key.client), &id(&key.server), key.protocol, key.port)
     }
+}
+
+/// Addresses of nodes of one site, for ever.
+pub fn claims(all: &[(&str, &str)]) -> Vec<AddressClaim> {
+    let one = |(node, address): &(&str, &str)| AddressClaim {
+        site: "lab".parse().unwrap(),
+        address: (*address).into(),
+        node: node.parse().unwrap(),
+        since: 0,
+        until: None,
+    };
+    all.iter().map(one).collect()
+}
+
+/// A message with one edge of the owner `x`: ten connects, and some that stay open.
+pub fn said(id: i64, node: &str, at: i64, server: bool, peer: &str, port: u16, active: u32) -> StoredLinks {
+    let head = Head {
+        node: node.parse().unwrap(),
+        boot: BootId([1; 16]),
+        stream: StreamId([2; 8]),
+        seq: Seq(1),
+        oldest: Seq(1),
+        wall_ms: at,
+        mono_ms: 1000,
+    };
+    let (here, there) = if server { (port, 0) } else { (0, port) };
+    let end = |id, address: &str, port, owner: Option<&str>| EndpointDef {
+        id,
+        address: address.into(),
+        port,
+        owner: owner.map(str::to_owned),
+        owner_kind: owner.map(|_| OwnerKind::Unit),
+    };
+    let edge = Edge {
+        local: 0,
+        peer: 1,
+        protocol: Protocol::Tcp,
+        server,
+        connects: 10,
+        failed: 0,
+        sent: 1000,
+        received: 1000,
+        retransmits: 0,
+        rtt_p50: Num::NONE,
+        rtt_p95: Num::NONE,
+        rtt_min: Num::NONE,
+        active,
+        lifetime: Num::NONE,
+        accept_queue: None,
+        confidence: Num(1.0),
+        ports: vec![40_000],
+    };
+    let endpoints = vec![end(0, "", here, Some("x")), end(1, peer, there, None)];
+    let links = Links { head, start_ms: at, step_s: 60, level: 2, overflows: 0, endpoints, edges: vec![edge] };
+    StoredLinks { id, site: "lab".parse().unwrap(), minute: at, links }
 }
