@@ -89,7 +89,15 @@ fn parts(port: u16, folder: &Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<
         outbox: Outbox::open(disk, Limits::new(64 << 20, 7 * 86_400_000), streams, Tick::now()).unwrap(),
         outgoing,
         live: mpsc::channel(1).1,
-        commands: Commands::new(node(), Arc::default(), Arc::default(), mpsc::channel(1).0, Box::new(String::new)),
+        commands: Commands::new(
+            node(),
+            Arc::default(),
+            Arc::default(),
+            mpsc::channel(1).0,
+            Box::new(String::new),
+            // Nobody marks maintenance here.
+            MarkFile::new(&std::env::temp_dir().join("tacit-no-mark")),
+        ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,
         status: Arc::new(NetStatus::default()),
