@@ -12,6 +12,7 @@ use std::time::Duration;
 use tacit_agent::clock::Tick;
 use tacit_agent::config::PublishConfig;
 use tacit_agent::fleet::Commands;
+use tacit_agent::fleet::maintenance::MarkFile;
 use tacit_agent::outbox::{Folder, Limits, Outbox};
 use tacit_agent::outgoing::Outgoing;
 use tacit_agent::publish::{Net, NetStatus, Parts, Tuning};
@@ -96,7 +97,7 @@ fn parts(port: u16, folder: &Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<
             mpsc::channel(1).0,
             Box::new(String::new),
             // Nobody marks maintenance here.
-            MarkFile::new(&std::env::temp_dir().join("tacit-no-mark")),
+            MarkFile::new(folder),
         ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,
