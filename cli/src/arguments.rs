@@ -38,6 +38,12 @@ pub enum Command {
     Incident(Incident),
     /// Events, newest first.
     Events(Events),
+    /// Which service on which node talks to which: how much, how fast, how reliably.
+    Map(Map),
+    /// What breaks when a service or a node goes down, and what does not.
+    Blast(Blast),
+    /// How one service or node reaches another.
+    Path(Path),
     /// Everything that nodes publish, decoded, as it comes.
     Tail(Tail),
     /// Models made elsewhere: bring them in, look at them, test them, pack them.
@@ -181,6 +187,73 @@ pub struct Events {
     /// Go on with new ones as they come.
     #[arg(long)]
     pub follow: bool,
+}
+
+/// `tacit map`
+#[derive(Debug, Clone, Args)]
+pub struct Map {
+    /// Address of the collector.
+    #[arg(long, env = "TACIT_COLLECTOR", default_value = "http://127.0.0.1:8420")]
+    pub collector: String,
+    /// Only edges with an end on this node.
+    #[arg(long)]
+    pub node: Option<String>,
+    /// Only edges with an end that is this service: NODE/OWNER, or an owner's name on any node.
+    #[arg(long)]
+    pub service: Option<String>,
+    /// The map as it was: 2026-11-23T12:00:00Z, or 2h for two hours ago.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub as_of: Option<i64>,
+    /// What differs between two times.
+    #[arg(long, value_names = ["TIME", "TIME"], num_args = 2, value_parser = moment,
+        conflicts_with_all = ["as_of", "node", "service", "fold"])]
+    pub diff: Option<Vec<i64>>,
+    /// Leave out infrastructure: names, time, monitoring.
+    #[arg(long)]
+    pub fold: bool,
+    /// table, json, dot or mermaid.
+    #[arg(long, default_value = "table", value_parser = ["table", "json", "dot", "mermaid"])]
+    pub format: String,
+}
+
+/// `tacit blast`
+#[derive(Debug, Clone, Args)]
+pub struct Blast {
+    /// NODE/OWNER, an owner's name on any node, or a node.
+    pub service: String,
+    /// The map as it was: 2026-11-23T12:00:00Z, or 2h for two hours ago.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub as_of: Option<i64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// `tacit path`
+#[derive(Debug, Clone, Args)]
+pub struct Path {
+    /// Where it begins: NODE/OWNER, an owner's name on any node, or a node.
+    pub from: String,
+    /// Where it ends.
+    pub to: String,
+    /// The map as it was: 2026-11-23T12:00:00Z, or 2h for two hours ago.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub as_of: Option<i64>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+}
+
+/// A time in Unix milliseconds: RFC 3339, or how long ago.
+fn moment(text: &str) -> Result<i64, String> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(time.as_millisecond());
+    }
+    let ago: tacit_agent::config::Duration = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no time: write 2026-11-23T12:00:00Z, or 2h for two hours ago"))?;
+    let now = crate::output::now_ms();
+    Ok(now.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)).max(0))
 }
 
 /// `tacit tail`

@@ -34,6 +34,16 @@ impl Client {
         read(answer.with_context(|| self.unreachable())?, &url)
     }
 
+    /// Asks for a text below `/api/v1`.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn text(&self, path: &str) -> Result<String> {
+        let url = format!("{}/api/v1{path}", self.base);
+        let answer = self.agent.get(&url).config().timeout_global(Some(TIMEOUT)).build().call();
+        body(answer.with_context(|| self.unreachable())?)
+    }
+
     /// Does something to a resource below `/api/v1`.
     ///
     /// # Errors
@@ -74,7 +84,13 @@ impl Client {
     }
 }
 
-fn read<T: DeserializeOwned>(mut answer: ureq::http::Response<ureq::Body>, url: &str) -> Result<T> {
+fn read<T: DeserializeOwned>(answer: ureq::http::Response<ureq::Body>, url: &str) -> Result<T> {
+    let text = body(answer)?;
+    serde_json::from_str(&text).with_context(|| format!("{url} did not answer as a Tacit collector does"))
+}
+
+/// The body of a good answer; what else is said is the error.
+fn body(mut answer: ureq::http::Response<ureq::Body>) -> Result<String> {
     let status = answer.status();
     let text = answer.body_mut().with_config().limit(64 << 20).read_to_string().context("the answer broke off")?;
     if !status.is_success() {
@@ -85,5 +101,11 @@ fn read<T: DeserializeOwned>(mut answer: ureq::http::Response<ureq::Body>, url: 
             None => bail!("{message} ({status})"),
         }
     }
-    serde_json::from_str(&text).with_context(|| format!("{url} did not answer as a Tacit collector does"))
+    Ok(text)
+}
+
+/// A value as it may stand in a query.
+pub fn escaped(value: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b);
+    value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

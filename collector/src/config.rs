@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tacit_wire::SiteId;
 
+use crate::map::MapConfig;
+use crate::map::names::Names;
 use crate::store::Retention;
 
 /// Everything that can be set.
@@ -26,6 +28,8 @@ pub struct Config {
     pub http: Http,
     /// How long things are kept.
     pub retention: Retention,
+    /// Names and infrastructure on the map.
+    pub map: MapConfig,
 }
 
 impl Default for Config {
@@ -37,6 +41,7 @@ impl Default for Config {
             mqtt: Mqtt::default(),
             http: Http::default(),
             retention: Retention::default(),
+            map: MapConfig::default(),
         }
     }
 }
@@ -165,6 +170,7 @@ impl Config {
         if [r.points_days, r.events_days, r.incidents_days].contains(&0) {
             return Err("retention: every number of days is at least 1".into());
         }
+        Names::new(&self.map, None)?;
         if self.mqtt.username.is_some() != self.mqtt.password_file.is_some() {
             return Err("mqtt.username and mqtt.password_file go together: set both or none".into());
         }
@@ -195,6 +201,8 @@ mod tests {
             ("[http]\nlisten = \"0.0.0.0:80\"\n", "http.listen: 0.0.0.0:80 is not loopback"),
             ("[retention]\npoints_days = 0\n", "retention: every number of days is at least 1"),
             ("[retention]\npoints_days = -1\n", "line 2: points_days = -1: invalid value: integer `-1`"),
+            ("[map.names]\n\"10.0.0.0/33\" = \"x\"\n", "map.names: 10.0.0.0/33: write an address or a network"),
+            ("[map]\ninfrastructure = [\"dns\"]\n", "map.infrastructure: dns: write a port (53, udp/123)"),
             ("insecure = maybe\n", "line 1: insecure = maybe: "),
         ] {
             let error = Config::parse(text).expect_err(text);

@@ -16,6 +16,7 @@ pub mod console;
 mod fixtures;
 pub mod incident;
 pub mod ingest;
+pub mod map;
 pub mod store;
 pub mod supervisor;
 

@@ -18,8 +18,13 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::incident::Judge;
 use crate::ingest::Ingest;
+use crate::map::book::Book;
+use crate::map::names::Names;
+use crate::map::{Map, Mapper};
 use crate::store::{SqliteStore, Store, StoreError};
 
+/// Names of ports, when the system has them.
+const SERVICES: &str = "/etc/services";
 /// Distance of retention runs.
 const RETAIN_EVERY: Duration = Duration::from_secs(600);
 
@@ -66,6 +71,7 @@ pub enum StartError {
 pub struct Collector {
     store: Arc<dyn Store>,
     ingest: Arc<Ingest>,
+    map: Arc<Map>,
     http: SocketAddr,
     mqtt: Option<SocketAddr>,
     stop: CancellationToken,
@@ -98,10 +104,15 @@ impl Collector {
         let ingest = Arc::new(Ingest::new(Arc::clone(&store), Arc::new(line.clone())));
         let (link, mqtt) = connect(config, &ingest, &line).await?;
 
+        let names = Names::new(&config.map, Some(Path::new(SERVICES))).map_err(StartError::Config)?;
+        let book = Book::new(names, config.sites.first().cloned());
+        let map = Arc::new(Map::new(book, Arc::clone(&store)));
+
         let stop = CancellationToken::new();
         let api = ApiState {
             store: Arc::clone(&store),
             ingest: Arc::clone(&ingest),
+            map: Arc::clone(&map),
             started_ms: now_ms(),
             retention: config.retention,
             http,
@@ -111,10 +122,11 @@ impl Collector {
         let judge = Judge::new(Arc::clone(&store), Arc::clone(&ingest));
         let tasks = vec![
             tokio::spawn(judge.run(stop.clone())),
+            tokio::spawn(Mapper::new(Arc::clone(&map), Arc::clone(&store)).run(stop.clone())),
             tokio::spawn(retain(Arc::clone(&store), config.clone(), stop.clone())),
             tokio::spawn(api::serve(api, listener, stop.clone())),
         ];
-        Ok(Self { store, ingest, http, mqtt, stop, tasks, link, _lock: lock })
+        Ok(Self { store, ingest, map, http, mqtt, stop, tasks, link, _lock: lock })
     }
 
     /// Where console and API listen.
@@ -139,6 +151,12 @@ impl Collector {
     #[must_use]
     pub fn ingest(&self) -> &Arc<Ingest> {
         &self.ingest
+    }
+
+    /// Who talks to whom.
+    #[must_use]
+    pub fn map(&self) -> &Arc<Map> {
+        &self.map
     }
 
     /// Stops everything: first what takes in, then what works on it.

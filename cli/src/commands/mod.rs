@@ -2,6 +2,7 @@
 
 mod events;
 mod incidents;
+mod map;
 mod model;
 mod nodes;
 mod status;
@@ -37,6 +38,9 @@ fn command(arguments: Arguments) -> Result<()> {
         Some(Command::Incidents(options)) => incidents::list(&options),
         Some(Command::Incident(what)) => incidents::one(&what),
         Some(Command::Events(options)) => events::run(&options),
+        Some(Command::Map(options)) => map::run(&options),
+        Some(Command::Blast(options)) => map::blast(&options),
+        Some(Command::Path(options)) => map::path(&options),
         Some(Command::Tail(options)) => tail::run(&options),
         Some(Command::Model(what)) => model::run(&what),
         // Has its own exit code: see above.

@@ -96,7 +96,8 @@ fn parts(port: u16, folder: &Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<
             Arc::default(),
             mpsc::channel(1).0,
             Box::new(String::new),
-            MarkFile::new(&std::env::temp_dir()),
+            // Nobody marks maintenance here.
+            MarkFile::new(folder),
         ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,

@@ -5,4 +5,5 @@
 
 mod delivery;
 mod errors;
+mod map;
 mod model;

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -11,6 +11,10 @@ use prometheus_client::registry::Registry;
 
 use super::{ApiError, ApiState};
 
+/// Edges of the service graph, the busiest: a scraper keeps a series for each.
+const GRAPH_MAX: usize = 2000;
+
+type EdgeLabels = Vec<(&'static str, String)>;
 type Labels = Vec<(&'static str, &'static str)>;
 
 /// `/metrics`: what came in, what is known, what is open.
@@ -47,7 +51,36 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError
     gauge("incidents_open", "Incidents that are not resolved", totals.incidents_open);
     gauge("store_bytes", "Size of the database", totals.bytes);
     let mut text = String::new();
-    // Writing to a String cannot fail.
-    let _ = encode(&mut text, &registry);
+    // Writing to a String cannot fail, here and below.
+    let _ = encode_registry(&mut text, &registry);
+    let _ = encode_registry(&mut text, &service_graph(&state));
+    let _ = encode_eof(&mut text);
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// The map under the names of OpenTelemetry's service graph, which Grafana draws. What is counted are connections: nobody
+/// here sees requests.
+fn service_graph(state: &ApiState) -> Registry {
+    let (all, failed) = (Family::<EdgeLabels, Counter>::default(), Family::<EdgeLabels, Counter>::default());
+    state.map.totals(GRAPH_MAX, |client, server, port, connects, failures| {
+        let kind = connection_type(port, server);
+        let labels =
+            vec![("client", client.to_owned()), ("server", server.to_owned()), ("connection_type", kind.to_owned())];
+        all.get_or_create(&labels).inc_by(connects);
+        failed.get_or_create(&labels).inc_by(failures);
+    });
+    let mut registry = Registry::default();
+    registry.register("traces_service_graph_request", "Connections between two services", all);
+    registry.register("traces_service_graph_request_failed", "Connects between two services that failed", failed);
+    registry
+}
+
+/// What the specification tells apart: databases, messaging, and ends that are no service of ours.
+fn connection_type(port: u16, server: &str) -> &'static str {
+    match port {
+        1433 | 1521 | 3306 | 5432 | 6379 | 9042 | 11211 | 27017 => "database",
+        1883 | 4222 | 5672 | 8883 | 9092 => "messaging_system",
+        _ if server.starts_with("ext:") => "virtual_node",
+        _ => "",
+    }
 }

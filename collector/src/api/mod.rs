@@ -10,6 +10,7 @@ mod extract;
 mod guard;
 mod incidents;
 mod live;
+pub mod map;
 mod metrics;
 mod nodes;
 mod openapi;
@@ -34,6 +35,7 @@ pub use openapi::ApiDoc;
 
 use crate::console;
 use crate::ingest::Ingest;
+use crate::map::Map;
 use crate::store::{Retention, Store};
 
 /// Largest request body.
@@ -46,6 +48,8 @@ pub struct ApiState {
     pub store: Arc<dyn Store>,
     /// What comes in.
     pub ingest: Arc<Ingest>,
+    /// Who talks to whom.
+    pub map: Arc<Map>,
     /// When the collector started, Unix milliseconds.
     pub started_ms: i64,
     /// How long things are kept.
@@ -78,6 +82,13 @@ fn v1() -> Router<ApiState> {
         .route("/incidents/{id}/label", post(incidents::label))
         .route("/incidents/{id}/comment", post(incidents::comment))
         .route("/incidents/{id}/assign", post(incidents::assign))
+        .route("/map", get(map::map))
+        .route("/map/diff", get(map::difference))
+        .route("/map/blast", get(map::blast))
+        .route("/map/path", get(map::path))
+        .route("/map/edge", get(map::edge))
+        .route("/map/export", get(map::exported))
+        .route("/map/changes", get(map::changes))
         .route("/quarantine", get(status::quarantine))
         .route("/live", get(live::live))
         .route("/openapi.json", get(openapi::json))

@@ -3,14 +3,14 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{events, incidents, live, metrics, nodes, status};
+use super::{events, incidents, live, map, metrics, nodes, status};
 
 /// Everything under `/api/v1`, and the endpoints for machines beside it.
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(
         title = "Tacit collector",
-        description = "Nodes, events and incidents of a fleet. Every request can be refused with 403 (a foreign host or origin) and 405 (a method that the path does not take)."
+        description = "Nodes, events, incidents and the map of a fleet. Every request can be refused with 403 (a foreign host or origin) and 405 (a method that the path does not take)."
     ),
     paths(
         status::status,
@@ -34,6 +34,13 @@ use super::{events, incidents, live, metrics, nodes, status};
         incidents::label,
         incidents::comment,
         incidents::assign,
+        map::map,
+        map::difference,
+        map::blast,
+        map::path,
+        map::edge,
+        map::exported,
+        map::changes,
         live::live,
         json,
     )

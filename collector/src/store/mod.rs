@@ -4,9 +4,11 @@
 //! [`Store::commit`] alone: it is one transaction for a batch, idempotent on (node, stream, number), and a message is
 //! acknowledged only after it returned.
 
+mod map;
 pub mod sqlite;
 mod types;
 
+pub use map::*;
 pub use types::*;
 
 use async_trait::async_trait;
@@ -114,6 +116,39 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Marks an event as looked at, unless a later phase of it was received or somebody else has looked; says whether it did.
     async fn mark_judged(&self, event: &EventRecord) -> Result<bool, StoreError>;
+
+    // -- the map --------------------------------------------------------------------------------------------------
+
+    /// `links` messages that came after number `after` and are about minutes from the first to before the second, in the
+    /// order they came, at most `limit`.
+    async fn links_after(&self, after: i64, minutes: (i64, i64), limit: usize) -> Result<Vec<StoredLinks>, StoreError>;
+
+    /// Everything that was said about one minute, in the order it came.
+    async fn links_of(&self, minute: i64) -> Result<Vec<StoredLinks>, StoreError>;
+
+    /// Which node had which address at or after a time.
+    async fn address_claims(&self, since_ms: i64) -> Result<Vec<AddressClaim>, StoreError>;
+
+    /// Writes a part of an hour of the map; rows that are there are replaced.
+    async fn save_map_hour(&self, part: MapHour) -> Result<(), StoreError>;
+
+    /// Edges that are remembered, most recent first, at most `limit`.
+    async fn map_edges(&self, limit: usize) -> Result<Vec<EdgeRecord>, StoreError>;
+
+    /// What each edge did in the stored hours from the first time to before the second, added up.
+    async fn map_figures(&self, from_ms: i64, to_ms: i64) -> Result<Vec<EdgeFigures>, StoreError>;
+
+    /// One edge hour by hour, oldest first.
+    async fn map_history(&self, edge: &str, from_ms: i64, to_ms: i64) -> Result<Option<EdgeHours>, StoreError>;
+
+    /// Vertices by their ids; one that is not known is left out.
+    async fn map_vertices(&self, ids: Vec<String>) -> Result<Vec<Vertex>, StoreError>;
+
+    /// Keeps changes of the map; one that is there already stays as it is.
+    async fn save_map_changes(&self, changes: Vec<MapChange>) -> Result<(), StoreError>;
+
+    /// Changes of the map in a time, newest first, at most `limit`.
+    async fn map_changes(&self, from_ms: i64, to_ms: i64, limit: usize) -> Result<Vec<MapChange>, StoreError>;
 
     // -- housekeeping -----------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tacit_wire::Num;
 use tacit_wire::message::{CommandKind, Phase, ResultBody};
 
-use crate::messages::{birth, event, now_ms, summary, topic};
+use crate::messages::{birth, bytes, event, half, links, now_ms, settled_minute, summary, topic};
 use crate::schema::Described;
 use crate::site::{Answer, Site, obey};
 
@@ -27,6 +27,8 @@ async fn every_operation_answers_as_described() {
     let (site, node) = Site::with_an_incident().await;
     let garbage = node.publish(&topic("web-1", "event"), b"garbage".to_vec()).await;
     assert!(garbage.is_some());
+    let minute = links("web-1", 1, settled_minute(), vec![half("nginx.service", false, "192.0.2.7", 443, &[40_000])]);
+    assert!(node.publish(&topic("web-1", "links"), bytes(&minute)).await.is_some());
     obey("web-1", node, answers).await;
     let mut described = Described::of(&site).await;
     let mut good = async |method: &str, path: &str, body: &str| {
@@ -85,6 +87,18 @@ async fn every_operation_answers_as_described() {
     ] {
         good("POST", &format!("{INCIDENT}/{verb}"), body).await;
     }
+    let map = site.until("/api/v1/map", |map| !map["edges"].as_array().expect("a list").is_empty()).await;
+    assert_eq!(good("GET", "/api/v1/map?infrastructure=true&node=web-1&site=lab", "").await["edges"], map["edges"]);
+    let edge = format!("/api/v1/map/edge?id={}", map["edges"][0]["id"].as_str().expect("an id").replace('>', "%3E"));
+    assert_eq!(good("GET", &edge, "").await["hours"][0]["edge"]["connects"], 10);
+    let day_ago = now_ms() - 86_400_000;
+    let diff = good("GET", &format!("/api/v1/map/diff?from={day_ago}"), "").await;
+    assert_eq!(diff["appeared"], map["edges"]);
+    let blast = good("GET", "/api/v1/map/blast?service=ext:192.0.2.7:443", "").await;
+    assert_eq!(blast["affected"][0]["id"], "web-1/nginx.service");
+    assert_eq!(good("GET", "/api/v1/map/path?from=web-1&to=ext:192.0.2.7:443", "").await["found"], true);
+    good("GET", "/api/v1/map/export?format=dot", "").await;
+    assert_eq!(good("GET", "/api/v1/map/changes?limit=1", "").await["changes"], json!([]));
     for path in ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"] {
         good("GET", path, "").await;
     }
@@ -126,6 +140,18 @@ async fn a_wrong_question_is_told_what_is_wrong() {
         ("/events/web-1/9", 400, "bad-request", "expected 16 hexadecimal digits"),
         ("/events/web-1/ffffffffffffffff", 404, "not-found", "event ffffffffffffffff of web-1"),
         ("/events/web-9/0909090909090909", 404, "not-found", "of web-9"),
+        ("/map?from=2&to=1", 400, "bad-request", "from is not before to"),
+        ("/map?from=0&to=9999999999999", 400, "bad-request", "longer than 31 days"),
+        ("/map?to=-1", 400, "bad-request", "after 1970"),
+        ("/map?node=Web_1", 400, "bad-request", "\"Web_1\" is not valid"),
+        ("/map?group=site", 400, "bad-request", "unknown field `group`, expected one of `from`"),
+        ("/map/diff", 400, "bad-request", "missing field `from`"),
+        ("/map/blast?service=nothing", 404, "not-found", "\"nothing\" on the map does not exist"),
+        ("/map/blast?service=", 400, "bad-request", "service has 1 to 1024 bytes"),
+        ("/map/path?from=a&to=b", 404, "not-found", "\"a\" on the map"),
+        ("/map/edge?id=a%3Eb:tcp/1", 404, "not-found", "edge \"a>b:tcp/1\" does not exist"),
+        ("/map/export?format=png", 400, "bad-request", "unknown variant `png`, expected `dot` or `mermaid`"),
+        ("/map/changes?limit=0", 400, "bad-request", "allowed are 1 to 1000"),
         ("/incidents?limit=0", 400, "bad-request", "allowed are 1 to 1000"),
         ("/incidents?open=perhaps", 400, "bad-request", "open: provided string was not `true` or `false`"),
         ("/incidents?opne=true", 400, "bad-request", "unknown field `opne`, expected one of `open`"),

@@ -10,6 +10,7 @@ mod guard;
 mod html;
 mod ingest;
 mod kills;
+mod map;
 mod messages;
 mod metrics;
 mod schema;

@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use tacit_wire::codec::{Encoding, Message, encode};
 use tacit_wire::message::{
-    Birth, Clock, ConfigState, Cost, Death, Event, EventKind, Head, NodeIdentity, Phase, Profile, Promise, Report,
-    ResultBody, ResultMessage, Row, Summary,
+    Birth, Clock, ConfigState, Cost, Death, Edge, EndpointDef, Event, EventKind, Head, Links, NodeIdentity, OwnerKind,
+    Phase, Profile, Promise, Protocol, Report, ResultBody, ResultMessage, Row, Summary,
 };
 use tacit_wire::{BootId, Digest, EventId, Num, Seq, SeriesDef, SeriesId, StreamId};
 
@@ -127,6 +127,53 @@ pub fn report(node: &str, seq: u64) -> Report {
         series: 1,
         uptime_s: 60,
     }
+}
+
+/// The newest minute that the map is joined from at once.
+pub fn settled_minute() -> i64 {
+    (now_ms() - 150_000).div_euclid(60_000) * 60_000
+}
+
+/// One end's word about an edge: `owner` on `node` at one end, `peer` with the server's `port` at the other.
+pub fn half(owner: &str, server: bool, peer: &str, port: u16, ports: &[u16]) -> (EndpointDef, EndpointDef, Edge) {
+    let end = |address: &str, port, owner: Option<&str>| EndpointDef {
+        id: 0,
+        address: address.into(),
+        port,
+        owner: owner.map(str::to_owned),
+        owner_kind: owner.map(|_| OwnerKind::Unit),
+    };
+    let (here, there) = if server { (port, 0) } else { (0, port) };
+    let edge = Edge {
+        local: 0,
+        peer: 0,
+        protocol: Protocol::Tcp,
+        server,
+        connects: 10,
+        failed: 0,
+        sent: if server { 9000 } else { 1000 },
+        received: if server { 1000 } else { 9000 },
+        retransmits: 1,
+        rtt_p50: Num(0.001),
+        rtt_p95: Num(0.002),
+        rtt_min: Num(0.0005),
+        active: 2,
+        lifetime: Num(0.25),
+        accept_queue: server.then_some(1),
+        confidence: Num(1.0),
+        ports: ports.to_vec(),
+    };
+    (end("", here, Some(owner)), end(peer, there, None), edge)
+}
+
+/// A minute of edges; each brings its endpoints.
+pub fn links(node: &str, seq: u64, start_ms: i64, halves: Vec<(EndpointDef, EndpointDef, Edge)>) -> Links {
+    let (mut endpoints, mut edges) = (Vec::new(), Vec::new());
+    for (n, (local, peer, edge)) in (0..).zip(halves) {
+        endpoints.extend([EndpointDef { id: 2 * n, ..local }, EndpointDef { id: 2 * n + 1, ..peer }]);
+        edges.push(Edge { local: 2 * n, peer: 2 * n + 1, ..edge });
+    }
+    Links { head: head(node, 4, seq), start_ms, step_s: 60, level: 2, overflows: 0, endpoints, edges }
 }
 
 /// A part of the answer to a command.

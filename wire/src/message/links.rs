@@ -110,6 +110,13 @@ pub struct Edge {
     /// How sure the owner is, 0 to 1.
     #[n(15)]
     pub confidence: Num,
+    /// The client's ports seen in the interval, of open connections too: the four that are smallest by
+    /// `(port × 0x9E3779B1 mod 2³²) >> 16`. Both ends send the same, so they find each other where an address was rewritten.
+    #[n(16)]
+    #[cbor(default)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
 }
 
 /// The edges that changed in an interval.
@@ -153,6 +160,7 @@ impl Message for Links {
                 c.name("endpoint.address", &e.address).name("endpoint.owner", e.owner.as_deref().unwrap_or_default())
             })
             .list("edges", &self.edges, LIST)
+            .each(&self.edges, |c, e| c.list("edge.ports", &e.ports, 4))
             .done()
     }
 }

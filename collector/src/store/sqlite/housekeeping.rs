@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::convert::unsigned;
-use super::{NodeRecord, Presence, Quarantined, Retention, StoreError, Totals, nodes};
+use super::{NodeRecord, Presence, Quarantined, Retention, StoreError, Totals, map, nodes};
 
 /// Messages the quarantine holds.
 const QUARANTINE_ROWS: i64 = 1000;
@@ -49,7 +49,7 @@ pub fn retain(t: &Transaction<'_>, limits: &Retention, now_ms: i64) -> Result<u6
         "DELETE FROM point WHERE (series, at) IN (SELECT series, at FROM point WHERE at < ?1 LIMIT ?2)",
         params![before(limits.points_days), STEP],
     )?;
-    gone += t.execute("DELETE FROM links WHERE start < ?1", [before(limits.points_days)])?;
+    gone += map::retain(t, before(limits.points_days), before(limits.events_days), now_ms, STEP)?;
     gone += t.execute(
         "DELETE FROM event WHERE incident IS NULL AND judged = 1 AND onset < ?1",
         [before(limits.events_days)],

@@ -5,7 +5,7 @@ use tacit_wire::message::{Birth, Event, Head, Phase, Report, Summary};
 use tacit_wire::{NodeId, Num};
 
 use super::convert::{blob, from_blob, int};
-use super::{Incoming, IncomingBody, Outcome, StoreError, nodes, streams};
+use super::{Incoming, IncomingBody, Outcome, StoreError, map, nodes, streams};
 
 /// Stores a message unless it was stored before.
 pub fn store(t: &Transaction<'_>, message: &Incoming) -> Result<Outcome, StoreError> {
@@ -28,10 +28,7 @@ pub fn store(t: &Transaction<'_>, message: &Incoming) -> Result<Outcome, StoreEr
         IncomingBody::Birth(_) => {}
         IncomingBody::Summary(m) => summary(t, m, offset)?,
         IncomingBody::Event(m) => event(t, m, offset, now)?,
-        IncomingBody::Links(m) => {
-            t.prepare_cached("INSERT OR REPLACE INTO links (node, start, data) VALUES (?1, ?2, ?3)")?
-                .execute(params![head.node.as_str(), m.start_ms.saturating_sub(offset), blob(m.as_ref())])?;
-        }
+        IncomingBody::Links(m) => map::store(t, &message.site, m, offset)?,
         IncomingBody::Report(m) => report(t, m)?,
     }
     count(t)?;
@@ -70,6 +67,7 @@ fn birth(t: &Transaction<'_>, message: &Incoming, birth: &Birth) -> Result<Outco
         int(birth.connection),
         blob(birth)
     ])?;
+    map::addresses(t, &message.site, birth, now)?;
     count(t)?;
     Ok(Outcome::Stored)
 }

@@ -7,6 +7,7 @@ mod events;
 mod housekeeping;
 mod incidents;
 mod ingest;
+mod map;
 mod nodes;
 mod schema;
 mod streams;
@@ -169,6 +170,47 @@ impl Store for SqliteStore {
     async fn mark_judged(&self, event: &EventRecord) -> Result<bool, StoreError> {
         let event = event.clone();
         self.write(move |t| events::mark_judged(t, &event)).await
+    }
+
+    async fn links_after(&self, after: i64, minutes: (i64, i64), limit: usize) -> Result<Vec<StoredLinks>, StoreError> {
+        self.read(move |c| map::after(c, after, minutes, limit)).await
+    }
+
+    async fn links_of(&self, minute: i64) -> Result<Vec<StoredLinks>, StoreError> {
+        self.read(move |c| map::minute(c, minute)).await
+    }
+
+    async fn address_claims(&self, since_ms: i64) -> Result<Vec<AddressClaim>, StoreError> {
+        self.read(move |c| map::claims(c, since_ms)).await
+    }
+
+    async fn save_map_hour(&self, part: MapHour) -> Result<(), StoreError> {
+        self.write(move |t| map::save_hour(t, &part)).await
+    }
+
+    async fn map_edges(&self, limit: usize) -> Result<Vec<EdgeRecord>, StoreError> {
+        self.read(move |c| map::edges(c, limit)).await
+    }
+
+    async fn map_figures(&self, from_ms: i64, to_ms: i64) -> Result<Vec<EdgeFigures>, StoreError> {
+        self.read(move |c| map::figures(c, from_ms, to_ms)).await
+    }
+
+    async fn map_history(&self, edge: &str, from_ms: i64, to_ms: i64) -> Result<Option<EdgeHours>, StoreError> {
+        let edge = edge.to_owned();
+        self.read(move |c| map::history(c, &edge, from_ms, to_ms)).await
+    }
+
+    async fn map_vertices(&self, ids: Vec<String>) -> Result<Vec<Vertex>, StoreError> {
+        self.read(move |c| map::vertices(c, &ids)).await
+    }
+
+    async fn save_map_changes(&self, changes: Vec<MapChange>) -> Result<(), StoreError> {
+        self.write(move |t| map::save_changes(t, &changes)).await
+    }
+
+    async fn map_changes(&self, from_ms: i64, to_ms: i64, limit: usize) -> Result<Vec<MapChange>, StoreError> {
+        self.read(move |c| map::changes(c, from_ms, to_ms, limit)).await
     }
 
     async fn retain(&self, limits: &Retention, now_ms: i64) -> Result<u64, StoreError> {

@@ -1,0 +1,172 @@
+//! One map of the fleet from both halves of every edge.
+//!
+//! ```text
+//! links (stored) → half   → join  → book            → store (an hour at a time, 30 days)
+//!                  parse    both    hours in memory → view → api, exports, questions
+//!                           ends        └ changes: appeared, vanished, slowed, failing
+//! ```
+//!
+//! A minute is joined once it is [`book::JOIN_AFTER_MS`] old, and again when late halves come; an hour of the map is a function of
+//! the messages about it, so joining twice changes nothing and a collector that restarts joins the open hours anew.
+
+pub mod addresses;
+pub mod book;
+mod changes;
+pub mod coverage;
+pub mod diff;
+pub mod export;
+mod figures;
+#[cfg(test)]
+pub mod fixtures;
+pub mod graph;
+pub mod half;
+pub mod join;
+pub mod names;
+pub mod nodes;
+pub mod pairs;
+mod task;
+pub mod vertex;
+pub mod view;
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use names::MapConfig;
+pub use task::Mapper;
+
+use crate::store::{EdgeFigures, EdgeHours, Figures, Store, StoreError};
+use book::{Book, HOUR_MS, hour_of};
+use coverage::NodeCoverage;
+use view::{MapView, Selection};
+
+/// The map, for who asks.
+#[derive(Debug)]
+pub struct Map {
+    book: Mutex<Book>,
+    store: Arc<dyn Store>,
+}
+
+impl Map {
+    /// A map of what `store` holds.
+    #[must_use]
+    pub fn new(book: Book, store: Arc<dyn Store>) -> Self {
+        Self { book: Mutex::new(book), store }
+    }
+
+    /// Never held across an await.
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the book where it does not keep others from running.
+    async fn with_book<T: Send + 'static>(
+        self: &Arc<Self>,
+        job: impl FnOnce(&mut Book) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let map = Arc::clone(self);
+        let work = move || job(&mut map.book());
+        tokio::task::spawn_blocking(work).await.map_err(|e| StoreError::Database(e.to_string()))
+    }
+
+    /// The map of a time.
+    ///
+    /// # Errors
+    /// When the store cannot be asked, or the time is too long.
+    pub async fn view(self: &Arc<Self>, from: i64, to: i64, selection: Selection) -> Result<MapView, StoreError> {
+        let (part, in_memory) = self.with_book(move |book| book.read(from, to)).await?;
+        let mut edges: BTreeMap<String, EdgeFigures> = part.edges.into_iter().map(|e| (e.edge.id.clone(), e)).collect();
+        let mut vertices = part.vertices;
+        for (from, to) in missing(from, to, &in_memory) {
+            for stored in self.store.map_figures(from, to).await? {
+                match edges.get_mut(&stored.edge.id) {
+                    Some(there) => there.figures.add(&stored.figures),
+                    None => {
+                        edges.insert(stored.edge.id.clone(), stored);
+                    }
+                }
+            }
+        }
+        let known: HashSet<&str> = vertices.iter().map(|v| v.id.as_str()).collect();
+        let ends = edges.values().flat_map(|e| [&e.edge.client, &e.edge.server]);
+        let unknown: HashSet<String> = ends.filter(|v| !known.contains(v.as_str())).cloned().collect();
+        if !unknown.is_empty() {
+            vertices.extend(self.store.map_vertices(unknown.into_iter().collect()).await?);
+        }
+        self.with_book(move |book| {
+            let edges: Vec<EdgeFigures> = edges.into_values().collect();
+            let mut view = MapView::new(from, to, &edges, vertices);
+            view.coverage.conflicts = book.conflicts().to_vec();
+            view.coverage.nodes = speakers(book);
+            if selection != Selection::default() {
+                view.select(&selection, &book.names);
+            }
+            view
+        })
+        .await
+    }
+
+    /// One edge hour by hour, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be asked.
+    pub async fn history(self: &Arc<Self>, id: &str, from: i64, to: i64) -> Result<Option<EdgeHours>, StoreError> {
+        let asked = id.to_owned();
+        let recent = self.with_book(move |book| book.history(&asked)).await?;
+        let stored = self.store.map_history(id, hour_of(from), to).await?;
+        let mut hours: BTreeMap<i64, Figures> = BTreeMap::new();
+        let mut record = None;
+        // What is in memory is newer than what is stored of the same hour.
+        for (edge, figures) in [stored, recent].into_iter().flatten() {
+            hours.extend(figures.into_iter().filter(|(h, _)| (hour_of(from)..to).contains(h)));
+            record = Some(edge);
+        }
+        Ok(record.map(|r| (r, hours.into_iter().collect())))
+    }
+
+    /// Calls `each` with client, server, port, connects and failed connects since the collector started, busiest first.
+    pub fn totals(&self, most: usize, mut each: impl FnMut(&str, &str, u16, u64, u64)) {
+        for (client, server, port, connects, failed) in self.book().totals(most) {
+            each(client, server, port, connects, failed);
+        }
+    }
+}
+
+fn speakers(book: &Book) -> Vec<NodeCoverage> {
+    let one = |(node, s): (&tacit_wire::NodeId, &book::Speaker)| NodeCoverage {
+        node: node.clone(),
+        level: s.level,
+        last_ms: s.last_ms,
+        overflows: s.overflows,
+        unusable: s.unusable,
+        beyond: s.beyond,
+    };
+    let mut all: Vec<_> = book.speakers().map(one).collect();
+    all.sort_by(|a, b| a.node.cmp(&b.node));
+    all
+}
+
+/// The hours of a time that are not in memory, as ranges.
+fn missing(from: i64, to: i64, in_memory: &[i64]) -> Vec<(i64, i64)> {
+    let mut ranges = Vec::new();
+    let mut start = hour_of(from);
+    for hour in in_memory.iter().copied().chain([to]) {
+        if start < hour {
+            ranges.push((start, hour));
+        }
+        start = hour.saturating_add(HOUR_MS);
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_come_from_memory_or_the_store() {
+        let h = |n: i64| n * HOUR_MS;
+        assert_eq!(missing(h(1) + 5, h(5) + 1, &[h(2), h(4)]), [(h(1), h(2)), (h(3), h(4)), (h(5), h(5) + 1)]);
+        assert_eq!(missing(h(1), h(2), &[h(1)]), []);
+        assert_eq!(missing(h(1), h(2), &[]), [(h(1), h(2))]);
+    }
+}
