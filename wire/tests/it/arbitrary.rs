@@ -178,7 +178,7 @@ structs! {
     EndpointDef { id address port owner owner_kind }
     Edge {
         local peer protocol server connects failed sent received retransmits rtt_p50 rtt_p95 rtt_min active lifetime
-        accept_queue confidence
+        accept_queue confidence ports
     }
     Links { head start_ms step_s level overflows endpoints edges }
     Gap { lane stream first last reason }
