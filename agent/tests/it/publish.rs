@@ -10,6 +10,7 @@ use rumqttc::{AsyncClient, Event as MqttEvent, Incoming, MqttOptions, PublishOpt
 use tacit_agent::clock::Tick;
 use tacit_agent::config::PublishConfig;
 use tacit_agent::fleet::Commands;
+use tacit_agent::fleet::maintenance::MarkFile;
 use tacit_agent::outbox::{Folder, Limits, Outbox};
 use tacit_agent::outgoing::Outgoing;
 use tacit_agent::publish::{Net, NetStatus, Parts, Tuning};
@@ -233,7 +234,14 @@ fn parts(port: u16, folder: &std::path::Path, outgoing: mpsc::Receiver<Outgoing>
         outbox: Outbox::open(disk, Limits::new(64 << 20, 7 * 86_400_000), streams, Tick::now()).expect("it opens"),
         outgoing,
         live: mpsc::channel(1).1,
-        commands: Commands::new(node(), Arc::default(), Arc::default(), mpsc::channel(1).0, Box::new(String::new)),
+        commands: Commands::new(
+            node(),
+            Arc::default(),
+            Arc::default(),
+            mpsc::channel(1).0,
+            Box::new(String::new),
+            MarkFile::new(folder),
+        ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,
         status: Arc::new(NetStatus::default()),
