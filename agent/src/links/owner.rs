@@ -119,7 +119,7 @@ impl Owners {
 
     /// Looks for what [`Self::of`] did not know, when the last search is long enough ago. Returns whether it did.
     pub fn search(&mut self, now_ms: u64) -> bool {
-        if now_ms < self.search_after_ms || !(self.unknown_groups || !self.unknown_inodes.is_empty()) {
+        if now_ms < self.search_after_ms || (!self.unknown_groups && self.unknown_inodes.is_empty()) {
             return false;
         }
         let began = Instant::now();
