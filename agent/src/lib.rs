@@ -18,6 +18,7 @@ pub mod fleet;
 pub mod health;
 pub mod heap;
 pub mod inventory;
+pub mod links;
 pub mod outbox;
 pub mod outgoing;
 pub mod publish;

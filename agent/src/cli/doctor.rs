@@ -14,6 +14,7 @@ use crate::clock::Tick;
 use crate::config::Config;
 use crate::context;
 use crate::inventory;
+use crate::links;
 use crate::source::cgroup::Layout;
 use crate::source::{Root, Sampled};
 
@@ -145,7 +146,7 @@ fn access(root: &Root, config: &Config) -> Vec<Finding> {
         listable(root, "proc/1/fd", "owners of other users' sockets", "needs CAP_SYS_PTRACE or root"),
         readable_file(root, "proc/pressure/cpu", "pressure (PSI)", "the kernel was built without PSI, or needs psi=1"),
         finding("control groups", layout != Layout::None, layout.describe()),
-        sock_diag(),
+        connections(root, config),
         state_folder(&config.node.data_dir),
     ]
 }
@@ -164,12 +165,15 @@ fn listable(root: &Root, path: &str, what: &str, otherwise: &str) -> Finding {
     }
 }
 
-fn sock_diag() -> Finding {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, netlink, socket_with};
-    let flags = SocketFlags::CLOEXEC;
-    match socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, Some(netlink::SOCK_DIAG)) {
-        Ok(_) => finding("netlink sock_diag", true, "a socket can be opened"),
-        Err(error) => finding("netlink sock_diag", false, format!("{error}; connections are read from /proc/net")),
+/// Which connections would be seen, and what is missing to see more.
+fn connections(root: &Root, config: &Config) -> Finding {
+    let what = "connections";
+    if !config.links.enabled {
+        return finding(what, false, "links.enabled is false");
+    }
+    match links::examine(root) {
+        Ok(level) => finding(what, !level.starts_with("level 0"), level),
+        Err(why) => finding(what, false, why),
     }
 }
 

@@ -53,12 +53,16 @@ pub fn check(config: &Config) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// `[context]`, `[statsd]`, `[[probe]]` and `[[model]]`.
+/// `[context]`, `[links]`, `[statsd]`, `[[probe]]` and `[[model]]`.
 fn asked_for(config: &Config) -> Result<(), Wrong> {
     let disable = &config.context.disable;
     if let Some(i) = disable.iter().position(|name| !context::NAMES.contains(&name.as_str())) {
         let text = format!("{:?} is no watcher; there are {}", disable[i], context::NAMES.join(", "));
         return wrong(format!("context.disable[{i}]"), text);
+    }
+    if !(1000..=60_000).contains(&config.links.interval.as_millis()) {
+        let text = format!("{:?}: allowed are 1s to 1min", config.links.interval.to_string());
+        return wrong("links.interval", text);
     }
     let s = &config.statsd;
     if let Some(listen) = s.listen.filter(|a| !a.ip().is_loopback()) {

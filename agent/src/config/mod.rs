@@ -32,6 +32,8 @@ pub struct Config {
     pub outbox: OutboxConfig,
     /// What else is watched.
     pub context: ContextConfig,
+    /// Which service talks to which.
+    pub links: LinksConfig,
     /// Numbers that programs push.
     pub statsd: StatsdConfig,
     /// Endpoints to ask.
@@ -250,6 +252,22 @@ fn scrape_series() -> usize {
 pub struct ContextConfig {
     /// Watchers to leave out, by name.
     pub disable: Vec<String>,
+}
+
+/// `[links]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LinksConfig {
+    /// Whether connections are observed. Experimental: not yet by default.
+    pub enabled: bool,
+    /// Distance of looks at open connections; those that were closed are told by the kernel in between.
+    pub interval: Duration,
+}
+
+impl Default for LinksConfig {
+    fn default() -> Self {
+        Self { enabled: false, interval: Duration::from_secs(2) }
+    }
 }
 
 /// `[statsd]`

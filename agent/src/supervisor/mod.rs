@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::analysis::{Analysis, AnalysisStatus, Inputs, SharedDictionary};
 use crate::clock::Tick;
-use crate::config::Config;
+use crate::config::{Config, ProfileName};
 use crate::context::boot::{self, Marker};
 use crate::context::{self, Board, Reporter, Units};
 use crate::detect::event::Sender;
@@ -28,6 +28,7 @@ use crate::fleet::maintenance::{Mark, MarkFile};
 use crate::fleet::{Commands, Pull};
 use crate::health::Budget;
 use crate::inventory;
+use crate::links;
 use crate::outbox::{Folder, Limits, Outbox};
 use crate::outgoing::Outgoing;
 use crate::publish::{Net, NetStatus, Parts, Tuning};
@@ -68,6 +69,8 @@ pub struct Agent {
     marker: Marker,
     sample: JoinHandle<()>,
     analyse: JoinHandle<()>,
+    /// Observes connections, when it is to.
+    links: Option<JoinHandle<()>>,
     net: JoinHandle<()>,
 }
 
@@ -198,6 +201,13 @@ impl Agent {
             config,
         });
 
+        let watch_links = links::Watch {
+            root: root.clone(),
+            config: shared.config.links.clone(),
+            sender: sender.clone(),
+            out: out.clone(),
+            board: shared.board.clone(),
+        };
         let (stop_net, stopped) = watch::channel(None);
         let net = Network {
             shared: Arc::clone(&shared),
@@ -216,7 +226,8 @@ impl Agent {
         let analyse = spawn("tacit-analyse", move || analyse(analysis, receiver, pulls))?;
         let (stop, interval) = (Arc::clone(&stop_threads), shared.config.sampling.interval.std());
         let sample = spawn("tacit-sample", move || sampler.run(interval, frames, || stop.load(Ordering::Relaxed)))?;
-        Ok(Self { shared, stop_threads, stop_net, marker, sample, analyse, net })
+        let links = start_links(watch_links, &shared.config, &stop_threads)?;
+        Ok(Self { shared, stop_threads, stop_net, marker, sample, analyse, links, net })
     }
 
     /// The node's identity.
@@ -239,7 +250,7 @@ impl Agent {
     /// Stops sampling, lets the analysis finish and save, sends what can be sent, and says goodbye with `reason`.
     pub fn stop(self, reason: &'static str) {
         self.stop_threads.store(true, Ordering::Relaxed);
-        for thread in [self.sample, self.analyse] {
+        for thread in [self.sample, self.analyse].into_iter().chain(self.links) {
             if thread.join().is_err() {
                 warn!("A thread of the agent had failed.");
             }
@@ -251,6 +262,15 @@ impl Agent {
         }
         self.marker.end(boot::going_down(&Root::live()), Tick::now());
     }
+}
+
+/// The thread that observes connections; the profile `events` has no use for it.
+fn start_links(watch: links::Watch, config: &Config, stop: &Arc<AtomicBool>) -> Result<Option<JoinHandle<()>>> {
+    if !config.links.enabled || config.publish.profile == ProfileName::Events {
+        return Ok(None);
+    }
+    let stop = Arc::clone(stop);
+    spawn("tacit-slow-link", move || watch.run(&stop)).map(Some)
 }
 
 /// Tries the models of the configuration one after another, on a thread of its own: a trial may take seconds.

@@ -5,6 +5,7 @@ mod config;
 mod context;
 mod foreign;
 mod kernel;
+mod links;
 mod outbox;
 mod probe;
 mod publish;

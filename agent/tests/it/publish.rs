@@ -240,7 +240,7 @@ fn parts(port: u16, folder: &std::path::Path, outgoing: mpsc::Receiver<Outgoing>
             Arc::default(),
             mpsc::channel(1).0,
             Box::new(String::new),
-            MarkFile::new(&std::env::temp_dir()),
+            MarkFile::new(folder),
         ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,

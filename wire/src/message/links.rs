@@ -110,13 +110,22 @@ pub struct Edge {
     /// How sure the owner is, 0 to 1.
     #[n(15)]
     pub confidence: Num,
-    /// The client's ports seen in the interval, of open connections too: the four that are smallest by
-    /// `(port × 0x9E3779B1 mod 2³²) >> 16`. Both ends send the same, so they find each other where an address was rewritten.
+    /// Sketch of the client ports of the interval, see [`port_hash`]: both ends see the same connections and so send the
+    /// same sketch, which joins the halves of an edge whose server's address was rewritten on the way.
     #[n(16)]
-    #[cbor(default)]
     #[cbor(skip_if = "Vec::is_empty")]
+    #[cbor(default)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
+}
+
+/// Most ports in a sketch.
+pub const SKETCH: usize = 4;
+
+/// The order of client ports in a sketch: those with the least hash are kept, ties by port.
+#[must_use]
+pub const fn port_hash(port: u16) -> u16 {
+    ((port as u32).wrapping_mul(0x9E37_79B1) >> 16) as u16
 }
 
 /// The edges that changed in an interval.
@@ -160,7 +169,19 @@ impl Message for Links {
                 c.name("endpoint.address", &e.address).name("endpoint.owner", e.owner.as_deref().unwrap_or_default())
             })
             .list("edges", &self.edges, LIST)
-            .each(&self.edges, |c, e| c.list("edge.ports", &e.ports, 4))
+            .each(&self.edges, |c, e| c.list("edge.ports", &e.ports, SKETCH))
             .done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Both ends and the collector have to agree on these for ever.
+    #[test]
+    fn the_order_of_a_sketch_is_fixed() {
+        let hashes = [0, 1, 1024, 40_000, 65_535].map(port_hash);
+        assert_eq!(hashes, [0, 0x9e37, 0xdde6, 0x5c06, 0xdb79], "{hashes:x?}");
     }
 }

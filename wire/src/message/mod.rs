@@ -12,7 +12,7 @@ pub use control::{Ack, Command, CommandKind, Config, DesiredModel, ResultBody, R
 pub use event::{
     Context, ContextKind, Direction, Event, EventKind, Evidence, FaultKind, Phase, ProcessNote, Recording, RecordingRow,
 };
-pub use links::{Edge, EndpointDef, Links, OwnerKind, Protocol};
+pub use links::{Edge, EndpointDef, Links, OwnerKind, Protocol, SKETCH, port_hash};
 pub use report::{ConfigState, Cost, Gap, Promise, Report, SourceCost, ThreadCost};
 pub use summary::{Bins, Profile, Row, Summary};
 

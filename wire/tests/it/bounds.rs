@@ -121,7 +121,7 @@ fn links_and_report() {
     bound("endpoint.address", l(), |m, o| m.endpoints = vec![EndpointDef { address: name(o), ..smallest() }]);
     bound("endpoint.owner", l(), |m, o| m.endpoints = vec![EndpointDef { owner: Some(name(o)), ..smallest() }]);
     bound("edges", l(), |m, o| m.edges = fill(smallest(), limits::LIST, o));
-    bound("edge.ports", l(), |m, o| m.edges = vec![Edge { ports: fill(1, 4, o), ..smallest() }]);
+    bound("edge.ports", l(), |m, o| m.edges = vec![Edge { ports: fill(1, SKETCH, o), ..smallest() }]);
 
     let r = smallest::<Report>;
     bound("models", r(), |m, o| m.models = fill(smallest(), 64, o));

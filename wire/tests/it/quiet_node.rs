@@ -130,7 +130,7 @@ pub fn links(noise: &mut Noise, seq: u64) -> Links {
         lifetime: Num::quantised(30.0 * noise.unit()),
         accept_queue: (i % 3 == 0).then_some(0),
         confidence: Num(1.0),
-        ports: Vec::new(),
+        ports: (0..4).map(|_| 32_768 + (noise.next() % 28_000) as u16).collect(),
     });
     let edges = edges.collect();
     Links {

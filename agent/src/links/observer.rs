@@ -1,0 +1,197 @@
+//! One network namespace: its sockets, what was tracked of them, and at which level.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::edges::{Figures, Key};
+use super::message::Record;
+use super::owner::Owners;
+use super::publish::Observed;
+use super::socket::{SocketError, Sockets};
+use super::tracker::Tracker;
+use super::{pause, proc_net};
+use crate::source::Root;
+
+/// A receive buffer from here on counts as large.
+const LARGE: usize = 1 << 20;
+
+/// How much is seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// `/proc/net`: no short connections, no figures.
+    Tables = 0,
+    /// Every connection of this namespace; owners of one's own sockets, or by control group.
+    Plain = 1,
+    /// Also owners of all sockets, and a large buffer.
+    Owners = 2,
+}
+
+/// Looks at one namespace.
+#[derive(Debug)]
+pub struct Observer {
+    root: Root,
+    /// None where there is no netlink.
+    sockets: Option<Sockets>,
+    /// Why there is none.
+    without: String,
+    tracker: Tracker,
+    owners: Owners,
+    records: Vec<Record>,
+    level: Level,
+    lost: u64,
+}
+
+impl Observer {
+    /// Of this thread's namespace; `wanted` bytes of receive buffer are asked for.
+    ///
+    /// # Errors
+    /// When there is neither netlink nor `/proc/net`.
+    pub fn open(root: &Root, wanted: usize) -> Result<Self, String> {
+        // A dump shows whether the module is there; a recorded tree has no kernel.
+        let opened = if root.is_live() {
+            Sockets::open(wanted).and_then(|mut s| s.dump(|_| {}).map(|()| s)).map_err(|e| e.to_string())
+        } else {
+            Err("not a live machine".to_owned())
+        };
+        let without = opened.as_ref().err().cloned().unwrap_or_default();
+        if opened.is_err() {
+            proc_net::read(root).map_err(|e| format!("{without}, and /proc/net/tcp cannot be read: {e}"))?;
+        }
+        Ok(Self::with(root, opened.ok(), without))
+    }
+
+    fn with(root: &Root, sockets: Option<Sockets>, without: String) -> Self {
+        let owners_seen = std::fs::read_dir(root.join("proc/1/fd")).is_ok();
+        let level = match &sockets {
+            None => Level::Tables,
+            Some(s) if owners_seen && s.room >= LARGE => Level::Owners,
+            Some(_) => Level::Plain,
+        };
+        Self {
+            root: root.clone(),
+            sockets,
+            without,
+            tracker: Tracker::default(),
+            owners: Owners::new(root),
+            records: Vec::new(),
+            level,
+            lost: 0,
+        }
+    }
+
+    /// Hears of closed sockets. Says whether events were lost, so that a dump has to repair what is known.
+    pub fn hear(&mut self) -> bool {
+        let Some(sockets) = &mut self.sockets else { return false };
+        let (tracker, owners) = (&mut self.tracker, &self.owners);
+        // Another failure than a full buffer shows at the next dump as well, which tells it.
+        let lost = sockets.closed(|record| tracker.closed(record, owners)).unwrap_or(0);
+        self.lost += lost;
+        lost > 0
+    }
+
+    /// Dumps open sockets and finds their owners.
+    ///
+    /// # Errors
+    /// What cannot be seen, for the board.
+    pub fn look(&mut self, now_ms: u64) -> Result<(), String> {
+        self.dump(now_ms).map_err(|e| e.to_string())?;
+        if self.owners.search(now_ms) {
+            self.dump(now_ms).map_err(|e| e.to_string())?;
+        }
+        match self.level {
+            Level::Tables => {
+                Err(format!("{}: connections are read from /proc/net, short ones are not seen", self.without))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn dump(&mut self, now_ms: u64) -> Result<(), SocketError> {
+        self.records.clear();
+        match &mut self.sockets {
+            Some(sockets) => sockets.dump(|record| self.records.push(*record))?,
+            None => self.records = proc_net::read(&self.root).unwrap_or_default(),
+        }
+        self.tracker.dumped(&self.records, &mut self.owners, self.sockets.is_some(), now_ms);
+        Ok(())
+    }
+
+    /// The edges of the interval that began at `start_ms`.
+    pub fn take(&mut self, start_ms: i64) -> (HashMap<Key, Figures>, Observed) {
+        let edges = self.tracker.take(&self.owners);
+        self.owners.tidy();
+        let overflows = u32::try_from(std::mem::take(&mut self.lost)).unwrap_or(u32::MAX);
+        (edges, Observed { start_ms, level: self.level as u8, overflows })
+    }
+
+    /// The owners found so far.
+    #[must_use]
+    pub fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// The level of observation.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Time until events have to be read again.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        self.sockets.as_ref().map_or(Duration::from_millis(500), |s| pause(s.room))
+    }
+
+    /// In plain words: the level and what is missing for a higher one.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match (self.level, &self.sockets) {
+            (Level::Owners, _) => {
+                "level 2: every connection of this network namespace and its owner; containers with a network of their own are \
+                 not seen"
+                    .to_owned()
+            }
+            (Level::Plain, Some(sockets)) => format!(
+                "level 1: every connection; owners by control group or of this user only (all need CAP_SYS_PTRACE), \
+                 {} KiB for events (more needs CAP_NET_ADMIN)",
+                sockets.room / 1024
+            ),
+            _ => format!("level 0: {}; connections are read from /proc/net, short ones are not seen", self.without),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn this_process_is_seen_talking_to_itself() {
+        let mut observer = Observer::open(&Root::live(), super::super::socket::WANTED).expect("something can be seen");
+        observer.look(0).expect("netlink is here");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        observer.look(20_000).expect("it works");
+        let (edges, observed) = observer.take(0);
+        assert!(observed.level >= 1);
+        let mine = |key: &&Key| key.port == port || key.peer_port == port;
+        let found: Vec<&Key> = edges.keys().filter(mine).collect();
+        assert_eq!(found.len(), 2, "{edges:?}");
+        assert!(found.iter().all(|k| !observer.owners().get(k.owner).name.is_empty()), "{found:?}");
+        drop(stream);
+    }
+
+    #[test]
+    fn without_a_kernel_the_tables_are_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Root::new(folder.path());
+        assert!(Observer::open(&root, 0).expect_err("nothing").contains("/proc/net/tcp"));
+        std::fs::create_dir_all(folder.path().join("proc/net")).expect("made");
+        std::fs::write(folder.path().join("proc/net/tcp"), "  sl  local\n").expect("written");
+        let mut observer = Observer::open(&root, 0).expect("a table");
+        assert_eq!((observer.level(), observer.look(0).is_err()), (Level::Tables, true));
+        assert!(observer.describe().starts_with("level 0"));
+    }
+}

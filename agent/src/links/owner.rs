@@ -1,0 +1,332 @@
+//! Whose a socket is.
+//!
+//! 1. the control group's id in a dump, through a walk of the version 2 hierarchy: a unit or container;
+//! 2. the socket's inode among the open files of all processes that may be looked at: a unit, container or executable;
+//! 3. for a connection that no dump saw: the listener's owner on the server's side, and on the client's the one that last
+//!    used this peer ([`Owners::remembered`]), with a confidence.
+//!
+//! Who cannot be named stays visible as unattributed.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::os::unix::fs::DirEntryExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tacit_wire::message::OwnerKind;
+
+use super::message::Record;
+use crate::source::Root;
+use crate::source::cgroup::{Layout, unit_of, unit_of_process};
+
+/// Number of an owner in [`Owners`].
+pub type OwnerId = u32;
+/// Nobody could be named.
+pub const UNATTRIBUTED: OwnerId = 0;
+/// Bounds: what is beyond stays unattributed or is asked for again.
+const MOST_OWNERS: usize = 4096;
+const MOST_KNOWN: usize = 32_768;
+const MOST_FILES: usize = 50_000;
+const MOST_GROUPS: usize = 16_384;
+const DEPTH: usize = 12;
+/// Distance of searches, at least; and at least so many times what the last one took.
+const SEARCH_EVERY_MS: u64 = 10_000;
+const REST: u64 = 500;
+
+/// An owner.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Unit, container or executable; empty when nobody could be named.
+    pub name: Arc<str>,
+    /// How it was found.
+    pub kind: OwnerKind,
+}
+
+/// Who used a peer, lately.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    owner: OwnerId,
+    same: u32,
+    total: u32,
+}
+
+/// All owners that were found.
+#[derive(Debug)]
+pub struct Owners {
+    proc: PathBuf,
+    unified: Option<PathBuf>,
+    table: Vec<Owner>,
+    ids: HashMap<Owner, OwnerId>,
+    groups: HashMap<u64, OwnerId>,
+    inodes: HashMap<u32, OwnerId>,
+    memory: HashMap<(IpAddr, u16), Memory>,
+    unknown_groups: bool,
+    unknown_inodes: HashSet<u32>,
+    search_after_ms: u64,
+}
+
+impl Owners {
+    /// Of the machine below `root`.
+    #[must_use]
+    pub fn new(root: &Root) -> Self {
+        let unified = match Layout::find(root) {
+            Layout::V2(folder) => Some(folder),
+            Layout::V1(v1) => v1.unified,
+            Layout::None => None,
+        };
+        let nobody = Owner { name: "".into(), kind: OwnerKind::Unattributed };
+        Self {
+            proc: root.join("proc"),
+            unified,
+            table: vec![nobody.clone()],
+            ids: HashMap::from([(nobody, UNATTRIBUTED)]),
+            groups: HashMap::new(),
+            inodes: HashMap::new(),
+            memory: HashMap::new(),
+            unknown_groups: false,
+            unknown_inodes: HashSet::new(),
+            search_after_ms: 0,
+        }
+    }
+
+    /// The owner with this number.
+    #[must_use]
+    pub fn get(&self, id: OwnerId) -> &Owner {
+        self.table.get(id as usize).unwrap_or(&self.table[0])
+    }
+
+    /// The owner of a socket out of a dump, as far as is known; what is not known is searched for by [`Self::search`].
+    pub fn of(&mut self, record: &Record) -> OwnerId {
+        // 0 is not told, 1 is the root: no owner.
+        if record.cgroup > 1 && self.unified.is_some() {
+            match self.groups.get(&record.cgroup) {
+                Some(&id) if id != UNATTRIBUTED => return id,
+                Some(_) => {}
+                None => self.unknown_groups = true,
+            }
+        }
+        if record.inode == 0 {
+            return UNATTRIBUTED;
+        }
+        self.inodes.get(&record.inode).copied().unwrap_or_else(|| {
+            if self.unknown_inodes.len() < MOST_KNOWN {
+                self.unknown_inodes.insert(record.inode);
+            }
+            UNATTRIBUTED
+        })
+    }
+
+    /// Looks for what [`Self::of`] did not know, when the last search is long enough ago. Returns whether it did.
+    pub fn search(&mut self, now_ms: u64) -> bool {
+        if now_ms < self.search_after_ms || (!self.unknown_groups && self.unknown_inodes.is_empty()) {
+            return false;
+        }
+        let began = Instant::now();
+        if std::mem::take(&mut self.unknown_groups) {
+            self.walk_groups();
+        }
+        let wanted = std::mem::take(&mut self.unknown_inodes);
+        if !wanted.is_empty() {
+            self.search_processes(&wanted);
+        }
+        let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.search_after_ms = now_ms.saturating_add(SEARCH_EVERY_MS.max(took.saturating_mul(REST)));
+        true
+    }
+
+    /// Takes note of who uses a peer.
+    pub fn remember(&mut self, peer: (IpAddr, u16), owner: OwnerId) {
+        if owner == UNATTRIBUTED || (self.memory.len() >= MOST_KNOWN && !self.memory.contains_key(&peer)) {
+            return;
+        }
+        let memory = self.memory.entry(peer).or_insert(Memory { owner, same: 0, total: 0 });
+        if memory.total >= 64 {
+            (memory.same, memory.total) = (memory.same / 2, memory.total / 2);
+        }
+        memory.total += 1;
+        if memory.owner == owner {
+            memory.same += 1;
+        } else if memory.same * 2 <= memory.total {
+            (memory.owner, memory.same) = (owner, memory.total - memory.same);
+        }
+    }
+
+    /// Who last used a peer, and how sure that is: 0.5 to 0.9.
+    #[must_use]
+    pub fn remembered(&self, peer: (IpAddr, u16)) -> Option<(OwnerId, f32)> {
+        let memory = self.memory.get(&peer)?;
+        let share = memory.same as f32 / memory.total.max(1) as f32;
+        Some((memory.owner, (0.9 * share).clamp(0.5, 0.9)))
+    }
+
+    /// Forgets what grew too large; to be called from time to time.
+    pub fn tidy(&mut self) {
+        if self.inodes.len() > MOST_KNOWN / 2 {
+            self.inodes.clear();
+        }
+        if self.memory.len() >= MOST_KNOWN {
+            self.memory.clear();
+        }
+        if self.groups.len() >= MOST_GROUPS {
+            self.groups.clear();
+        }
+    }
+
+    fn id(&mut self, name: &str, kind: OwnerKind) -> OwnerId {
+        let owner = Owner { name: name.into(), kind };
+        if let Some(&id) = self.ids.get(&owner) {
+            return id;
+        }
+        if name.is_empty() || self.table.len() >= MOST_OWNERS {
+            return UNATTRIBUTED;
+        }
+        let id = self.table.len() as OwnerId;
+        self.table.push(owner.clone());
+        self.ids.insert(owner, id);
+        id
+    }
+
+    /// The id of a control group is the inode of its folder.
+    fn walk_groups(&mut self) {
+        let Some(base) = self.unified.clone() else { return };
+        let mut waiting = vec![(base.clone(), 0)];
+        let mut left = MOST_GROUPS;
+        while let Some((folder, depth)) = waiting.pop() {
+            for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+                    continue;
+                }
+                left -= 1;
+                if left == 0 {
+                    return;
+                }
+                let path = entry.path();
+                let below = path.strip_prefix(&base).unwrap_or(Path::new("")).to_string_lossy();
+                let named = unit_of(&below).and_then(|name| Some((kind_of(&name)?, name)));
+                let owner = named.map_or(UNATTRIBUTED, |(kind, name)| self.id(&name, kind));
+                self.groups.insert(entry.ino(), owner);
+                if depth < DEPTH {
+                    waiting.push((path, depth + 1));
+                }
+            }
+        }
+    }
+
+    fn search_processes(&mut self, wanted: &HashSet<u32>) {
+        let mut found = 0;
+        let mut budget = MOST_FILES;
+        let processes = std::fs::read_dir(&self.proc).into_iter().flatten().flatten();
+        for process in processes.filter(|p| p.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit)) {
+            let folder = process.path();
+            let mut owner = None;
+            for file in std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten() {
+                budget -= 1;
+                if budget == 0 || found == wanted.len() {
+                    break;
+                }
+                let inode = std::fs::read_link(file.path()).ok().and_then(|to| socket_inode(&to));
+                let Some(inode) = inode.filter(|i| wanted.contains(i)) else { continue };
+                let owner = *owner.get_or_insert_with(|| self.owner_of_process(&folder));
+                found += usize::from(self.inodes.insert(inode, owner).is_none());
+            }
+        }
+        // Who was not found now (the kernel's own, other users') is not searched for again.
+        for inode in wanted {
+            self.inodes.entry(*inode).or_insert(UNATTRIBUTED);
+        }
+    }
+
+    fn owner_of_process(&mut self, process: &Path) -> OwnerId {
+        let text = |file: &str| std::fs::read_to_string(process.join(file)).unwrap_or_default();
+        if let Some((kind, name)) = unit_of_process(&text("cgroup")).and_then(|name| Some((kind_of(&name)?, name))) {
+            return self.id(&name, kind);
+        }
+        let executable = std::fs::read_link(process.join("exe")).ok();
+        let name = executable.as_deref().and_then(Path::file_name).map(|n| n.to_string_lossy().into_owned());
+        // A program that was replaced while it runs is still that program.
+        let name = name.unwrap_or_else(|| text("comm").trim().to_owned());
+        let name: String = name.trim_end_matches(" (deleted)").chars().take(64).collect();
+        self.id(&name, OwnerKind::Executable)
+    }
+}
+
+/// What a control group's name tells; a home-made group tells less than the executable.
+fn kind_of(name: &str) -> Option<OwnerKind> {
+    let unit = [".service", ".scope", ".socket", ".slice", ".mount", ".swap"];
+    let container = ["docker-", "podman-", "containerd-", "crio-", "container-", "lxc-"];
+    if unit.iter().any(|s| name.ends_with(s)) {
+        Some(OwnerKind::Unit)
+    } else if container.iter().any(|p| name.starts_with(p)) {
+        Some(OwnerKind::Container)
+    } else {
+        None
+    }
+}
+
+fn socket_inode(link: &Path) -> Option<u32> {
+    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::links::message::Transport;
+    use std::net::Ipv4Addr;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+
+    fn record(inode: u32, cgroup: u64) -> Record {
+        Record {
+            transport: Transport::Tcp,
+            state: 1,
+            local: Ipv4Addr::LOCALHOST.into(),
+            local_port: 1,
+            remote: Ipv4Addr::LOCALHOST.into(),
+            remote_port: 2,
+            cookie: 3,
+            queue: 0,
+            inode,
+            cgroup,
+            info: None,
+        }
+    }
+
+    #[test]
+    fn owners_come_from_groups_and_from_open_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |p: &str| folder.path().join(p);
+        let make = |p: &str| std::fs::create_dir_all(path(p)).expect("made");
+        make("sys/fs/cgroup/system.slice/web.service");
+        make("sys/fs/cgroup/batch");
+        make("proc/42/fd");
+        std::fs::write(path("sys/fs/cgroup/cgroup.controllers"), "cpu\n").expect("written");
+        std::fs::write(path("proc/42/cgroup"), "0::/batch\n").expect("written");
+        symlink("/usr/bin/job (deleted)", path("proc/42/exe")).expect("linked");
+        symlink("socket:[77]", path("proc/42/fd/3")).expect("linked");
+        let ino = |p: &str| std::fs::metadata(path(p)).expect("it is there").ino();
+        let web = record(5, ino("sys/fs/cgroup/system.slice/web.service"));
+        let job = record(77, ino("sys/fs/cgroup/batch"));
+
+        let mut owners = Owners::new(&Root::new(folder.path()));
+        assert_eq!(owners.of(&web), UNATTRIBUTED);
+        assert_eq!(owners.of(&job), UNATTRIBUTED);
+        assert!(owners.search(1000) && !owners.search(1000));
+        let (web, job) = (owners.of(&web), owners.of(&job));
+        assert_eq!((&*owners.get(web).name, owners.get(web).kind), ("web.service", OwnerKind::Unit));
+        assert_eq!((&*owners.get(job).name, owners.get(job).kind), ("job", OwnerKind::Executable));
+        assert_eq!(owners.of(&record(5, 0)), UNATTRIBUTED);
+        assert!(!owners.search(60_000), "who was not found is not searched for again");
+    }
+
+    #[test]
+    fn memory_is_surer_when_one_owner_has_a_peer_for_itself() {
+        let mut owners = Owners::new(&Root::new("/nonexistent"));
+        let peer = (IpAddr::from(Ipv4Addr::LOCALHOST), 80);
+        assert_eq!(owners.remembered(peer), None);
+        (0..10).for_each(|_| owners.remember(peer, 7));
+        assert_eq!(owners.remembered(peer), Some((7, 0.9)));
+        (0..10).for_each(|_| owners.remember(peer, 8));
+        let (owner, confidence) = owners.remembered(peer).expect("it is known");
+        assert!((owner == 7 || owner == 8) && confidence < 0.6, "{confidence}");
+    }
+}

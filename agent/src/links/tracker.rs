@@ -1,0 +1,498 @@
+//! From sockets to edges: what dumps and destroy events say of one namespace, joined by the kernel's cookie.
+//!
+//! A dump tells who owns a connection, an event its last figures. Bytes and retransmits are counted as differences from
+//! dump to dump, so those of a long connection fall into the minutes in which they were sent. A connection that no dump
+//! saw is counted whole by its event; its owner comes from the listener or from memory.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::edges::{Edges, Figures, Key};
+use super::message::{Info, LISTEN, Record, Transport};
+use super::owner::{OwnerId, Owners, UNATTRIBUTED};
+
+/// Connections followed; those beyond it are counted when they end.
+const MOST: usize = 65_536;
+/// A listener that is gone still explains connections that end so much later.
+const LISTENER_KEPT_MS: u64 = 120_000;
+/// Where clients' ports begin when nothing else is said (`ip_local_port_range`).
+const EPHEMERAL: u16 = 32_768;
+/// `TCP_SYN_SENT`: not yet a connection.
+const SYN_SENT: u8 = 2;
+/// `TCP_SYN_RECV`: a peer that may not be there.
+const SYN_RECV: u8 = 3;
+/// How sure a direction is that was told by port numbers alone.
+const GUESSED: f32 = 0.5;
+
+/// An open connection.
+#[derive(Debug)]
+struct Live {
+    key: Key,
+    confidence: f32,
+    client_port: u16,
+    counted: Counted,
+    /// Whether it was there before the agent looked.
+    old: bool,
+    /// Whether it was counted as a connection; one under way is not yet.
+    connected: bool,
+    first_seen_ms: u64,
+    /// The last dump that had it.
+    dump: u32,
+}
+
+/// What of a connection is in figures already.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Counted {
+    sent: u64,
+    received: u64,
+    retransmits: u32,
+}
+
+impl Counted {
+    fn at_least(self, other: Self) -> Self {
+        Self {
+            sent: self.sent.max(other.sent),
+            received: self.received.max(other.received),
+            retransmits: self.retransmits.max(other.retransmits),
+        }
+    }
+}
+
+/// Something that listens.
+#[derive(Debug, Clone, Copy)]
+struct Listener {
+    address: IpAddr,
+    owner: OwnerId,
+    seen_ms: u64,
+    queue: u32,
+}
+
+/// What was found out about a connection's ends.
+struct Placed {
+    key: Key,
+    confidence: f32,
+    client_port: u16,
+}
+
+/// The connections of a namespace.
+#[derive(Debug, Default)]
+pub struct Tracker {
+    live: HashMap<u64, Live>,
+    listeners: HashMap<(Transport, u16), Vec<Listener>>,
+    edges: Edges,
+    dump: u32,
+    dumped_ms: u64,
+    /// Time between the last two dumps: what one sighting stands for.
+    between_ms: u64,
+}
+
+impl Tracker {
+    /// Takes in a whole dump. `events` says whether ends are told by events; without them what is gone has ended.
+    pub fn dumped(&mut self, records: &[Record], owners: &mut Owners, events: bool, now_ms: u64) {
+        self.between_ms = now_ms.saturating_sub(if self.dump == 0 { now_ms } else { self.dumped_ms });
+        self.dumped_ms = now_ms;
+        self.dump += 1;
+        // Listeners first: they decide which end serves.
+        records.iter().filter(|r| is_listener(r)).for_each(|r| self.listener(r, owners, now_ms));
+        records.iter().filter(|r| is_open(r)).for_each(|r| self.open(r, owners, now_ms));
+        self.forget(events, now_ms);
+    }
+
+    /// Takes in a destroy event.
+    pub fn closed(&mut self, record: &Record, owners: &Owners) {
+        let info = record.info.unwrap_or_default();
+        if let Some(live) = self.live.remove(&record.cookie) {
+            let age = lived_s(&live, self.dumped_ms, self.between_ms);
+            let figures = self.edges.of(live.key);
+            figures.ports.add(live.client_port);
+            figures.judge(live.confidence);
+            count(figures, live.counted, ended(&info, live.key.server, live.counted));
+            if record.info.is_some_and(|i| i.never_connected()) {
+                figures.failed += 1;
+                return;
+            }
+            figures.connects += u32::from(!live.connected);
+            figures.round_trip(info.rtt_us, info.min_rtt_us);
+            figures.ended += 1;
+            figures.lived_s += age;
+            return;
+        }
+        if record.remote.is_unspecified() {
+            // A listener, a socket that was never used, or UDP without a peer.
+            return;
+        }
+        let failed = record.info.is_some_and(|i| i.never_connected());
+        let placed =
+            if failed && record.remote_port == 0 { self.refused(record, owners) } else { self.place(record, owners) };
+        let figures = self.edges.of(placed.key);
+        figures.judge(placed.confidence);
+        if placed.client_port != 0 {
+            figures.ports.add(placed.client_port);
+        }
+        count(figures, Counted::default(), ended(&info, placed.key.server, Counted::default()));
+        if failed {
+            figures.failed += 1;
+        } else {
+            figures.connects += 1;
+            figures.ended += 1;
+            figures.round_trip(info.rtt_us, info.min_rtt_us);
+        }
+    }
+
+    /// The interval's edges. What is unattributed is looked up once more: memory may know by now.
+    pub fn take(&mut self, owners: &Owners) -> HashMap<Key, Figures> {
+        for live in self.live.values() {
+            if let Some(figures) = self.edges.seen(&live.key) {
+                figures.active += 1;
+                figures.ports.add(live.client_port);
+            }
+        }
+        for (key, figures) in self.edges.iter_mut().filter(|(key, _)| key.server) {
+            let queues = self.listeners.get(&(key.transport, key.port)).into_iter().flatten();
+            let mine = queues.filter(|l| key.local.is_none_or(|local| listens_on(l.address, local)));
+            figures.accept_queue = mine.map(|l| l.queue).max();
+        }
+        let listeners = self.listeners.values_mut().flatten();
+        listeners.for_each(|l| l.queue = 0);
+        let (mut named, unnamed): (HashMap<Key, Figures>, HashMap<Key, Figures>) =
+            self.edges.take().into_iter().partition(|(key, _)| key.owner != UNATTRIBUTED);
+        for (mut key, mut figures) in unnamed {
+            if let Some((owner, confidence)) = self.by_now(&key, owners) {
+                key.owner = owner;
+                figures.judged_anew(confidence);
+            }
+            match named.get_mut(&key) {
+                Some(there) => there.merge(figures),
+                None => drop(named.insert(key, figures)),
+            }
+        }
+        named.retain(|_, figures| figures.moved());
+        named
+    }
+
+    /// Connections followed now.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.live.len()
+    }
+
+    /// The owner of an unattributed edge as it is known by now.
+    fn by_now(&self, key: &Key, owners: &Owners) -> Option<(OwnerId, f32)> {
+        if !key.server {
+            return owners.remembered((key.peer?, key.peer_port));
+        }
+        let same_port = self.listeners.get(&(key.transport, key.port))?;
+        let serves =
+            |l: &&Listener| l.owner != UNATTRIBUTED && key.local.is_none_or(|local| listens_on(l.address, local));
+        same_port.iter().find(serves).map(|l| (l.owner, 1.0))
+    }
+
+    fn listener(&mut self, record: &Record, owners: &mut Owners, now_ms: u64) {
+        let owner = owners.of(record);
+        let same_port = self.listeners.entry((record.transport, record.local_port)).or_default();
+        let room = same_port.len() < 64;
+        match same_port.iter_mut().find(|l| l.address == record.local) {
+            Some(l) => {
+                l.owner = if owner == UNATTRIBUTED && now_ms - l.seen_ms < LISTENER_KEPT_MS { l.owner } else { owner };
+                l.queue = l.queue.max(record.queue);
+                l.seen_ms = now_ms;
+            }
+            None if room => {
+                same_port.push(Listener { address: record.local, owner, seen_ms: now_ms, queue: record.queue });
+            }
+            None => {}
+        }
+    }
+
+    fn open(&mut self, record: &Record, owners: &mut Owners, now_ms: u64) {
+        let info = record.info.unwrap_or_default();
+        let full = self.live.len() >= MOST;
+        let certain = match self.live.get_mut(&record.cookie) {
+            Some(live) => {
+                live.dump = self.dump;
+                live.confidence >= 1.0
+            }
+            None if full => return,
+            None => false,
+        };
+        let placed = (!certain).then(|| self.place_dumped(record, owners));
+        let live = self.live.entry(record.cookie).or_insert_with(|| Live {
+            key: key_of(record, false, UNATTRIBUTED),
+            confidence: 0.0,
+            client_port: record.local_port,
+            counted: Counted::default(),
+            old: self.dump == 1,
+            connected: false,
+            first_seen_ms: now_ms,
+            dump: self.dump,
+        });
+        if let Some(placed) = placed {
+            (live.key, live.confidence, live.client_port) = (placed.key, placed.confidence, placed.client_port);
+        }
+        if record.state == SYN_SENT {
+            return;
+        }
+        let (fresh, total, before) = (!live.connected, open_totals(&info, live.key.server), live.counted);
+        live.connected = true;
+        live.counted = total.at_least(before);
+        // What it did before the agent looked is nobody's minute.
+        if (fresh && live.old) || (!fresh && live.counted == before) {
+            return;
+        }
+        let figures = self.edges.of(live.key);
+        figures.connects += u32::from(fresh);
+        figures.judge(live.confidence);
+        figures.ports.add(live.client_port);
+        count(figures, before, live.counted);
+        figures.round_trip(info.rtt_us, info.min_rtt_us);
+    }
+
+    /// Drops what ended unseen: at once without events, else when two dumps in a row miss it (an event may be under way).
+    fn forget(&mut self, events: bool, now_ms: u64) {
+        let oldest = self.dump.saturating_sub(u32::from(events));
+        let (edges, dumped_ms, between_ms) = (&mut self.edges, self.dumped_ms, self.between_ms);
+        self.live.retain(|_, live| {
+            let gone = live.dump < oldest;
+            if gone {
+                let figures = edges.of(live.key);
+                figures.ended += 1;
+                figures.lived_s += lived_s(live, dumped_ms, between_ms);
+                figures.judge(live.confidence);
+            }
+            !gone
+        });
+        self.listeners.retain(|_, same_port| {
+            same_port.retain(|l| now_ms.saturating_sub(l.seen_ms) < LISTENER_KEPT_MS);
+            !same_port.is_empty()
+        });
+    }
+
+    /// The listener that a connection came in by.
+    fn serving(&self, record: &Record) -> Option<&Listener> {
+        let same_port = self.listeners.get(&(record.transport, record.local_port))?;
+        let exact = same_port.iter().find(|l| l.address == record.local);
+        exact.or_else(|| same_port.iter().find(|l| listens_on(l.address, record.local)))
+    }
+
+    fn place_dumped(&self, record: &Record, owners: &mut Owners) -> Placed {
+        if let Some(listener) = self.serving(record) {
+            let mut owner = listener.owner;
+            if owner == UNATTRIBUTED {
+                owner = owners.of(record);
+            }
+            return placed(record, true, owner, if owner == UNATTRIBUTED { 0.0 } else { 1.0 });
+        }
+        let owner = owners.of(record);
+        if owner == UNATTRIBUTED {
+            return self.place(record, owners);
+        }
+        if guessed_server(record) {
+            return placed(record, true, owner, GUESSED);
+        }
+        owners.remember((record.remote, record.remote_port), owner);
+        placed(record, false, owner, 1.0)
+    }
+
+    fn place(&self, record: &Record, owners: &Owners) -> Placed {
+        if let Some(listener) = self.serving(record) {
+            let sure = if listener.owner == UNATTRIBUTED { 0.0 } else { 1.0 };
+            return placed(record, true, listener.owner, sure);
+        }
+        if guessed_server(record) {
+            return placed(record, true, UNATTRIBUTED, 0.0);
+        }
+        let (owner, confidence) = owners.remembered((record.remote, record.remote_port)).unwrap_or((UNATTRIBUTED, 0.0));
+        placed(record, false, owner, confidence)
+    }
+
+    /// A blocking connect that was refused has lost its ports: it belongs to the one edge known to that address, if there
+    /// is just one, else to an edge of its own.
+    fn refused(&self, record: &Record, owners: &Owners) -> Placed {
+        let to_there = |key: &Key| !key.server && key.peer == Some(record.remote) && key.peer_port != 0;
+        let mut known: Option<Key> = None;
+        let this_minute = self.edges.keys().copied();
+        for key in this_minute.chain(self.live.values().map(|l| l.key)).filter(to_there) {
+            match known {
+                Some(other) if other.peer_port != key.peer_port || other.owner != key.owner => {
+                    return self.place(record, owners);
+                }
+                _ => known = Some(key),
+            }
+        }
+        match known {
+            Some(key) => Placed { key, confidence: GUESSED, client_port: 0 },
+            None => Placed { client_port: 0, ..self.place(record, owners) },
+        }
+    }
+}
+
+fn is_listener(record: &Record) -> bool {
+    record.transport == Transport::Tcp && record.state == LISTEN
+}
+
+fn is_open(record: &Record) -> bool {
+    record.state != LISTEN && record.state != SYN_RECV && record.cookie != 0 && !record.remote.is_unspecified()
+}
+
+fn listens_on(listening: IpAddr, local: IpAddr) -> bool {
+    // `[::]` takes IPv4 too, unless a socket asked for the opposite.
+    listening == local || (listening.is_unspecified() && (listening.is_ipv6() || local.is_ipv4()))
+}
+
+/// Without a known listener (it came and went between two dumps) only numbers tell: a low port talks to a high one.
+fn guessed_server(record: &Record) -> bool {
+    record.local_port != 0 && record.local_port < EPHEMERAL && record.remote_port >= EPHEMERAL
+}
+
+fn key_of(record: &Record, server: bool, owner: OwnerId) -> Key {
+    Key {
+        transport: record.transport,
+        server,
+        local: (!record.local.is_unspecified()).then_some(record.local),
+        port: if server { record.local_port } else { 0 },
+        owner,
+        peer: Some(record.remote),
+        peer_port: if server { 0 } else { record.remote_port },
+    }
+}
+
+fn placed(record: &Record, server: bool, owner: OwnerId, confidence: f32) -> Placed {
+    let client_port = if server { record.remote_port } else { record.local_port };
+    Placed { key: key_of(record, server, owner), confidence, client_port }
+}
+
+/// Of an open connection. A client's SYN counts as a byte that was acknowledged; a server's does not.
+fn open_totals(info: &Info, server: bool) -> Counted {
+    let sent = info.acked.saturating_sub(u64::from(!server));
+    Counted { sent, received: info.received, retransmits: info.retransmits }
+}
+
+/// Of a connection that ended: FIN counts one as well, each way, unless that was taken for a byte already.
+fn ended(info: &Info, server: bool, before: Counted) -> Counted {
+    let open = open_totals(info, server);
+    let total = Counted { sent: open.sent.saturating_sub(1), received: open.received.saturating_sub(1), ..open };
+    total.at_least(before)
+}
+
+fn count(figures: &mut Figures, before: Counted, after: Counted) {
+    figures.sent = figures.sent.saturating_add(after.sent.saturating_sub(before.sent));
+    figures.received = figures.received.saturating_add(after.received.saturating_sub(before.received));
+    figures.retransmits = figures.retransmits.saturating_add(after.retransmits.saturating_sub(before.retransmits));
+}
+
+/// Each sighting stands for the time between two dumps. Single lives are rough so, but their mean is right, also where most
+/// connections are too short to be seen at all (they count as zero).
+fn lived_s(live: &Live, dumped_ms: u64, between_ms: u64) -> f64 {
+    let more = if live.old { 0 } else { between_ms };
+    (dumped_ms.saturating_sub(live.first_seen_ms) + more) as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Root;
+    use std::net::Ipv4Addr;
+
+    const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+    const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+
+    fn owners() -> Owners {
+        Owners::new(&Root::new("/nonexistent"))
+    }
+
+    fn record(state: u8, local: u16, remote: u16, cookie: u64) -> Record {
+        Record {
+            transport: Transport::Tcp,
+            state,
+            local: ME.into(),
+            local_port: local,
+            remote: PEER.into(),
+            remote_port: remote,
+            cookie,
+            queue: 0,
+            inode: 0,
+            cgroup: 0,
+            info: Some(Info { rtt_us: 100, min_rtt_us: 90, retransmits: 1, acked: 1002, received: 501 }),
+        }
+    }
+
+    fn listener(port: u16) -> Record {
+        let nobody = Ipv4Addr::UNSPECIFIED.into();
+        Record { local: nobody, remote: nobody, queue: 3, info: None, ..record(LISTEN, port, 0, 999) }
+    }
+
+    fn only(edges: HashMap<Key, Figures>) -> (Key, Figures) {
+        assert_eq!(edges.len(), 1, "{edges:?}");
+        edges.into_iter().next().expect("one")
+    }
+
+    #[test]
+    fn a_short_connection_counts_once_and_the_listener_tells_the_direction() {
+        let (mut tracker, mut owners) = (Tracker::default(), owners());
+        tracker.dumped(&[listener(80)], &mut owners, true, 1000);
+        tracker.closed(&record(7, 80, 50_000, 1), &owners);
+        let (key, figures) = only(tracker.take(&owners));
+        assert_eq!((key.server, key.port, key.peer_port), (true, 80, 0));
+        assert_eq!((figures.connects, figures.ended, figures.sent, figures.received), (1, 1, 1001, 500));
+        assert_eq!((figures.retransmits, figures.accept_queue), (1, Some(3)));
+        assert_eq!(figures.ports.ports().collect::<Vec<_>>(), [50_000]);
+        assert!(tracker.take(&owners).is_empty(), "silence is silent");
+    }
+
+    #[test]
+    fn bytes_of_a_long_connection_fall_into_their_minutes() {
+        let (mut tracker, mut owners) = (Tracker::default(), owners());
+        let at =
+            |acked| Record { info: Some(Info { acked, rtt_us: 9, ..Info::default() }), ..record(1, 50_000, 5432, 1) };
+        tracker.dumped(&[at(1_000_001)], &mut owners, true, 1000);
+        assert!(tracker.take(&owners).is_empty(), "what was before is not counted");
+        tracker.dumped(&[at(1_000_501)], &mut owners, true, 3000);
+        let (key, figures) = only(tracker.take(&owners));
+        assert_eq!(
+            (key.server, key.peer_port, figures.sent, figures.connects, figures.active),
+            (false, 5432, 500, 0, 1)
+        );
+        tracker.dumped(&[at(1_000_501)], &mut owners, true, 5000);
+        assert!(tracker.take(&owners).is_empty(), "an idle edge is silent");
+        tracker.closed(&at(1_000_602), &owners);
+        let (_, figures) = only(tracker.take(&owners));
+        assert_eq!((figures.sent, figures.connects, figures.ended, figures.active), (100, 0, 1, 0));
+        assert_eq!(tracker.open_connections(), 0);
+    }
+
+    #[test]
+    fn refused_connects_find_the_edge_to_that_address_when_there_is_one() {
+        let (mut tracker, owners) = (Tracker::default(), owners());
+        let never = Info { min_rtt_us: u32::MAX, ..Info::default() };
+        let blocking = Record { info: Some(never), local: Ipv4Addr::UNSPECIFIED.into(), ..record(7, 40_000, 0, 5) };
+        tracker.closed(&blocking, &owners);
+        let (key, figures) = only(tracker.take(&owners));
+        assert_eq!((key.peer_port, figures.failed, figures.connects, figures.ended), (0, 1, 0, 0));
+        tracker.closed(&record(7, 40_001, 6379, 6), &owners);
+        tracker.closed(&blocking, &owners);
+        let (key, figures) = only(tracker.take(&owners));
+        assert_eq!((key.peer_port, figures.failed, figures.connects), (6379, 1, 1));
+        tracker.closed(&Record { info: Some(never), ..record(7, 40_002, 6379, 7) }, &owners);
+        assert_eq!(only(tracker.take(&owners)).1.failed, 1, "one that did not block has its ports");
+    }
+
+    #[test]
+    fn what_is_gone_without_an_event_has_ended() {
+        for (events, dumps) in [(false, 1), (true, 2)] {
+            let (mut tracker, mut owners) = (Tracker::default(), owners());
+            tracker.dumped(&[], &mut owners, events, 0);
+            tracker.dumped(&[record(1, 50_000, 80, 1)], &mut owners, events, 2000);
+            let (_, figures) = only(tracker.take(&owners));
+            assert_eq!((figures.connects, figures.active), (1, 1));
+            (1..=dumps).for_each(|i| tracker.dumped(&[], &mut owners, events, 2000 + i * 2000));
+            assert_eq!(only(tracker.take(&owners)).1.ended, 1, "{events}");
+        }
+    }
+
+    #[test]
+    fn unused_sockets_are_no_edges() {
+        let (mut tracker, owners) = (Tracker::default(), owners());
+        tracker.closed(&Record { state: 7, ..listener(80) }, &owners);
+        assert!(tracker.take(&owners).is_empty());
+    }
+}

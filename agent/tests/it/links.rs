@@ -1,0 +1,202 @@
+//! Connections between two network namespaces, against what is known of them. Only root may make namespaces; for others
+//! these tests have nothing to look at and say so.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd as _;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use tacit_agent::links::edges::{Figures, Key};
+use tacit_agent::links::{Observer, socket};
+use tacit_agent::source::Root;
+
+/// Namespaces that are gone when this is.
+struct Spaces(Vec<String>);
+
+impl Spaces {
+    /// So many, connected to nothing but themselves; `None` for those who may not.
+    fn new(what: &str, count: usize) -> Option<Self> {
+        if !rustix::process::getuid().is_root() {
+            eprintln!("Only root may make network namespaces: nothing was tested.");
+            return None;
+        }
+        let name = |i| format!("tacit-{what}-{}-{i}", std::process::id());
+        let spaces = Self((0..count).map(name).collect());
+        for space in &spaces.0 {
+            run(&format!("ip netns add {space}"));
+            run(&format!("ip -n {space} link set lo up"));
+        }
+        Some(spaces)
+    }
+
+    /// From now on this thread opens its sockets in that namespace.
+    fn enter(&self, i: usize) {
+        let file = std::fs::File::open(format!("/run/netns/{}", self.0[i])).expect("it was made");
+        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network)).expect("root may");
+    }
+
+    fn retransmits(&self, i: usize) -> u64 {
+        let text = run(&format!("ip netns exec {} cat /proc/net/snmp", self.0[i]));
+        let mut lines = text.lines().filter(|l| l.starts_with("Tcp:")).map(str::split_ascii_whitespace);
+        let (mut names, mut values) = (lines.next().expect("names"), lines.next().expect("values"));
+        let at = names.position(|n| n == "RetransSegs").expect("a counter");
+        values.nth(at).and_then(|v| v.parse().ok()).expect("a number")
+    }
+}
+
+impl Drop for Spaces {
+    fn drop(&mut self) {
+        for space in &self.0 {
+            let _ = Command::new("ip").args(["netns", "del", space]).status();
+        }
+    }
+}
+
+fn run(line: &str) -> String {
+    let words: Vec<&str> = line.split(' ').collect();
+    let out = Command::new(words[0]).args(&words[1..]).output().expect("iproute2 and nftables are installed");
+    assert!(out.status.success(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
+    String::from_utf8_lossy(&out.stdout).into_owned()
+}
+
+/// Answers 100 bytes with 1,000, for ever, in this thread's namespace.
+fn serve(address: &str) {
+    let listener = TcpListener::bind(address).expect("a free port");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut request = [0; 100];
+                if stream.read_exact(&mut request).is_ok() {
+                    let _ = stream.write_all(&[7; 1000]);
+                }
+            });
+        }
+    });
+}
+
+fn ask(server: SocketAddr) {
+    let mut stream = TcpStream::connect(server).expect("it listens");
+    stream.write_all(&[7; 100]).expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    assert_eq!(answer.len(), 1000);
+}
+
+/// Does something and hears of what is closed meanwhile.
+fn while_hearing<const N: usize>(observers: [&mut Observer; N], work: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let work = scope.spawn(work);
+        let mut after = 3;
+        let mut observers = observers;
+        while after > 0 {
+            after -= u32::from(work.is_finished());
+            std::thread::sleep(Duration::from_millis(50));
+            for observer in &mut observers {
+                assert!(!observer.hear(), "nothing was lost");
+            }
+        }
+        work.join().expect("it did its work");
+    });
+}
+
+fn sum(edges: &std::collections::HashMap<Key, Figures>, server: bool) -> Figures {
+    let mut all = Figures::default();
+    edges.iter().filter(|(key, _)| key.server == server).for_each(|(_, figures)| all.merge(figures.clone()));
+    all
+}
+
+#[test]
+fn connections_between_two_namespaces_are_counted_on_both_sides() {
+    const MANY: usize = 2000;
+    let Some(spaces) = Spaces::new("pair", 2) else { return };
+    let [a, b] = [&spaces.0[0], &spaces.0[1]];
+    run(&format!("ip -n {a} link add veth0 type veth peer name veth0 netns {b}"));
+    for (space, address) in [(a, "10.97.0.1/24"), (b, "10.97.0.2/24")] {
+        run(&format!("ip -n {space} addr add {address} dev veth0"));
+        run(&format!("ip -n {space} link set veth0 up"));
+    }
+    spaces.enter(1);
+    let mut there = Observer::open(&Root::live(), socket::WANTED).expect("netlink is here");
+    serve("10.97.0.2:80");
+    spaces.enter(0);
+    let mut here = Observer::open(&Root::live(), socket::WANTED).expect("netlink is here");
+    for observer in [&mut here, &mut there] {
+        observer.look(0).expect("it works");
+    }
+    let server: SocketAddr = "10.97.0.2:80".parse().expect("an address");
+
+    while_hearing([&mut here, &mut there], || {
+        (0..MANY).for_each(|_| ask(server));
+        for _ in 0..20 {
+            TcpStream::connect("10.97.0.2:81").expect_err("nobody listens");
+        }
+    });
+    let (client, server_side) = (here.take(0).0, there.take(0).0);
+    let (asked, answered) = (sum(&client, false), sum(&server_side, true));
+    let least = MANY as u32 * 99 / 100;
+    assert!((least..=MANY as u32).contains(&asked.connects), "{client:?}");
+    assert!((least..=MANY as u32).contains(&answered.connects), "{server_side:?}");
+    assert_eq!((asked.failed, answered.failed), (20, 0), "{client:?}");
+    assert_eq!(asked.sent, u64::from(asked.connects) * 100);
+    assert_eq!(asked.received, u64::from(asked.connects) * 1000);
+    assert_eq!((answered.sent, answered.received), (asked.received, asked.sent));
+    assert_eq!((server_side.len(), asked.retransmits), (1, 0));
+    let owner = server_side.keys().map(|k| there.owners().get(k.owner).name.clone()).next().expect("one edge");
+    assert!(!owner.is_empty(), "the listener's owner is known");
+    assert!(server_side.keys().all(|k| k.peer == Some(IpAddr::from([10, 97, 0, 1]))));
+    let (ours, theirs): (Vec<_>, Vec<_>) = (asked.ports.ports().collect(), answered.ports.ports().collect());
+    assert!(ours.iter().any(|p| theirs.contains(p)), "{ours:?} {theirs:?}");
+
+    // One packet in ten is lost on its way to the server.
+    let before = [spaces.retransmits(0), spaces.retransmits(1)];
+    run(&format!("ip netns exec {b} nft add table inet loss"));
+    run(&format!("ip netns exec {b} nft add chain inet loss in {{ type filter hook input priority 0 ; }}"));
+    run(&format!("ip netns exec {b} nft add rule inet loss in tcp dport 80 numgen random mod 10 0 drop"));
+    while_hearing([&mut here, &mut there], || {
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    spaces.enter(0);
+                    (0..8).for_each(|_| ask(server));
+                });
+            }
+        });
+    });
+    run(&format!("ip netns exec {b} nft delete table inet loss"));
+    // What is still on its way out is dumped.
+    while_hearing([&mut here, &mut there], || std::thread::sleep(Duration::from_secs(4)));
+    for (i, observer) in [&mut here, &mut there].into_iter().enumerate() {
+        observer.look(60_000).expect("it works");
+        let all = sum(&observer.take(0).0, i == 1);
+        let kernel = spaces.retransmits(i) - before[i];
+        assert_eq!(u64::from(all.retransmits), kernel, "side {i}");
+        assert!(kernel > 0 && all.connects == 128, "{} {}", kernel, all.connects);
+    }
+}
+
+#[test]
+fn a_full_buffer_is_counted_and_recovered_from() {
+    const MANY: u64 = 1000;
+    let Some(spaces) = Spaces::new("full", 1) else { return };
+    spaces.enter(0);
+    serve("127.0.0.1:80");
+    let server: SocketAddr = "127.0.0.1:80".parse().expect("an address");
+    // The kernel doubles this: 212,992 bytes, as where nothing was tuned.
+    let mut observer = Observer::open(&Root::live(), 106_496).expect("netlink is here");
+    observer.look(0).expect("it works");
+    // Nobody reads meanwhile.
+    (0..MANY).for_each(|_| ask(server));
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(observer.hear(), "events were lost");
+    observer.look(1000).expect("it works");
+    let (edges, observed) = observer.take(0);
+    let seen = u64::from(sum(&edges, false).connects + sum(&edges, true).connects);
+    assert!(seen < MANY && observed.overflows > 0, "{seen} {observed:?}");
+    assert_eq!(seen + u64::from(observed.overflows), 2 * MANY, "the kernel counts what it drops");
+
+    while_hearing([&mut observer], || (0..50).for_each(|_| ask(server)));
+    let (edges, observed) = observer.take(60_000);
+    assert_eq!((sum(&edges, false).connects, sum(&edges, true).connects, observed.overflows), (50, 50, 0));
+}
