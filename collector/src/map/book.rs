@@ -616,7 +616,8 @@ mod tests {
         for minute in book.due(later, 1000) {
             book.join(minute, if minute == at { &messages } else { &[] }, later);
         }
-        assert_eq!(book.to_save(later).unwrap().edges, hour.edges);
+        // As text: absent values are no equals.
+        assert_eq!(format!("{:?}", book.to_save(later).unwrap()), format!("{hour:?}"));
     }
 
     #[test]
