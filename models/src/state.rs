@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! "TCTD" | version u16 | period_ms u32 | verdict | fusion | count u32 | count × series | count u32 | count × block | crc32 u32
-//! verdict: 92 bytes of numbers, 8 days × 144 × i8 of what recurs
+//! verdict: 64 bytes of numbers, 8 days × 144 × i8 of what recurs
 //! series: key u64, phase u8, mean f64, deviation f32, deviation0 f32, points u32        level
 //!         points u32, 16 × f32                                                         autocovariances
 //!         points u32, 3 × f32                                                          means of the state's features

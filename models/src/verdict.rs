@@ -254,7 +254,7 @@ impl Verdict {
         self.above = alarm > 0.0;
         let in_a_row = self.in_a_row.push(young);
         let most_of = self.most_of.push(known);
-        if self.quantile.points > SETTLED {
+        if self.quantile.points > SETTLED && !self.held {
             self.recurring.learn(most_of - self.quantile.value, at.wall_ms);
         }
         let severity = 1.0 - (-alarm.max(0.0)).exp();
