@@ -14,6 +14,10 @@ pub const TEXT: usize = 2048;
 pub const SETTINGS: usize = 4 * 1024;
 /// Longest body of a diagnosis.
 pub const BODY: usize = 48 * 1024;
+/// Longest work on a machine that can be marked, in seconds: one that is forgotten must not silence a node for ever.
+pub const MAINTENANCE_S: u32 = 7 * 86_400;
+/// Longest reason of such a mark in bytes.
+pub const REASON: usize = 200;
 /// Most elements of any list.
 pub const LIST: usize = 8192;
 /// Most attributes of one series.

@@ -19,10 +19,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use tacit_wire::limits::MAINTENANCE_S;
 
 use crate::clock::Tick;
 use crate::config::{Config, ConfigError};
-use crate::fleet::maintenance::{LONGEST_S, Mark, MarkFile};
+use crate::fleet::maintenance::{Mark, MarkFile};
 use crate::source::Root;
 
 /// Where the configuration is looked for when none is named.
@@ -204,8 +205,8 @@ fn maintenance(folder: &Path, time: Option<crate::config::Duration>, reason: &st
         file.end().with_context(at)?;
     }
     if let Some(time) = time {
-        let seconds = time.as_millis() / 1000;
-        anyhow::ensure!((1..=LONGEST_S).contains(&seconds), "--for {time}: a mark lasts from 1s to 7d");
+        let seconds = u32::try_from(time.as_millis() / 1000).unwrap_or(u32::MAX);
+        anyhow::ensure!((1..=MAINTENANCE_S).contains(&seconds), "--for {time}: a mark lasts from 1s to 7d");
         file.set(&Mark::new(now_ms, seconds, reason)).with_context(at)?;
     }
     print(&format!("{}\n", file.read(now_ms).map_or_else(|| "not in maintenance".to_owned(), |mark| mark.words())));

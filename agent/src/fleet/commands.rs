@@ -149,7 +149,7 @@ impl Commands {
         if seconds == 0 {
             return self.maintenance.end().map(|()| "not in maintenance".to_owned());
         }
-        let mark = Mark::new(now.wall_ms, u64::from(seconds), reason);
+        let mark = Mark::new(now.wall_ms, seconds, reason);
         self.maintenance.set(&mark).map(|()| mark.words())
     }
 

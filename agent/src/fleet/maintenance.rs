@@ -9,16 +9,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use tacit_wire::limits::{MAINTENANCE_S, REASON};
 
 use crate::detect::words::clock;
 use crate::replace::replace;
 
-/// Longest mark; one that is forgotten must not silence a node for ever.
-pub const LONGEST_S: u64 = 7 * 86_400;
 /// More than any mark has.
 const LARGEST: u64 = 16 * 1024;
-/// Longest reason in bytes; what is longer is cut.
-const REASON: usize = 200;
 
 /// A mark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,10 +28,10 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// For so many seconds from now on, at most [`LONGEST_S`].
+    /// For so many seconds from now on, at most [`MAINTENANCE_S`]; a reason that is too long is cut.
     #[must_use]
-    pub fn new(now_ms: i64, seconds: u64, reason: &str) -> Self {
-        let ms = i64::try_from(seconds.min(LONGEST_S) * 1000).unwrap_or(0);
+    pub fn new(now_ms: i64, seconds: u32, reason: &str) -> Self {
+        let ms = i64::from(seconds.min(MAINTENANCE_S)) * 1000;
         let reason = reason.trim();
         Self { until_ms: now_ms + ms, reason: reason[..reason.floor_char_boundary(REASON)].to_owned() }
     }
@@ -70,7 +67,7 @@ impl MarkFile {
         let length = std::fs::metadata(&self.0).ok()?.len();
         let text = (length <= LARGEST).then(|| std::fs::read(&self.0).ok()).flatten()?;
         let mark: Mark = serde_json::from_slice(&text).ok()?;
-        let longest = i64::try_from(LONGEST_S * 1000).unwrap_or(i64::MAX);
+        let longest = i64::from(MAINTENANCE_S) * 1000;
         (now_ms..=now_ms.saturating_add(longest)).contains(&mark.until_ms).then_some(mark)
     }
 
@@ -123,6 +120,6 @@ mod tests {
         }
         std::fs::write(&path, vec![b' '; 1 << 20]).unwrap();
         assert_eq!(file.read(1000), None);
-        assert_eq!(Mark::new(0, u64::MAX, "é".repeat(1000).as_str()).reason.len(), 200);
+        assert_eq!(Mark::new(0, u32::MAX, "é".repeat(1000).as_str()).reason.len(), 200);
     }
 }

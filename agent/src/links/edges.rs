@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use tacit_wire::message::{SKETCH, port_hash};
+use tacit_wire::message::Sketch;
 
 use super::message::Transport;
 use super::owner::OwnerId;
@@ -129,37 +129,10 @@ impl Figures {
         self.accept_queue = self.accept_queue.max(other.accept_queue);
         self.sure += other.sure;
         self.judged = self.judged.saturating_add(other.judged);
-        other.ports.ports().for_each(|p| self.ports.add(p));
+        self.ports.merge(&other.ports);
         for rtt in std::mem::take(&mut other.round_trips) {
             self.round_trip(rtt, other.min_rtt_us.unwrap_or(rtt));
         }
-    }
-}
-
-/// The client ports with the least hashes: both ends of the same connections keep the same.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sketch {
-    /// Hash and port, in order.
-    kept: [(u16, u16); SKETCH],
-    length: usize,
-}
-
-impl Sketch {
-    /// Adds a port.
-    pub fn add(&mut self, port: u16) {
-        let new = (port_hash(port), port);
-        let Err(at) = self.kept[..self.length].binary_search(&new) else { return };
-        if at == SKETCH {
-            return;
-        }
-        self.length = (self.length + 1).min(SKETCH);
-        self.kept[at..self.length].rotate_right(1);
-        self.kept[at] = new;
-    }
-
-    /// The ports, in the order of their hashes.
-    pub fn ports(&self) -> impl Iterator<Item = u16> {
-        self.kept[..self.length].iter().map(|(_, port)| *port)
     }
 }
 
@@ -202,7 +175,6 @@ impl Edges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
     fn the_rest_of_many_peers_is_one_edge() {
@@ -227,18 +199,5 @@ mod tests {
         assert_eq!(figures.round_trips(), None);
         (1..=100).for_each(|i| figures.round_trip(i * 1000, i * 900));
         assert_eq!(figures.round_trips(), Some([0.051, 0.096, 0.0009]));
-    }
-
-    proptest! {
-        /// Law: the sketch holds the ports with the least hashes, in whatever order they come.
-        #[test]
-        fn a_sketch_depends_on_the_set_alone(mut ports in proptest::collection::vec(any::<u16>(), 0..40)) {
-            let mut sketch = Sketch::default();
-            ports.iter().for_each(|p| sketch.add(*p));
-            ports.sort_unstable_by_key(|p| (port_hash(*p), *p));
-            ports.dedup();
-            ports.truncate(SKETCH);
-            prop_assert_eq!(sketch.ports().collect::<Vec<_>>(), ports);
-        }
     }
 }

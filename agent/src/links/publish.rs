@@ -132,7 +132,7 @@ fn edge(local: u32, peer: u32, key: Key, mut figures: Figures) -> Edge {
         lifetime: Num::quantised(lifetime),
         accept_queue: figures.accept_queue,
         confidence: Num::quantised(if key.owner == UNATTRIBUTED { 0.0 } else { figures.confidence() }),
-        ports: figures.ports.ports().collect(),
+        ports: figures.ports.ports().to_vec(),
     }
 }
 

@@ -139,15 +139,18 @@ fn connections_between_two_namespaces_are_counted_on_both_sides() {
     assert!((least..=MANY as u32).contains(&asked.connects), "{client:?}");
     assert!((least..=MANY as u32).contains(&answered.connects), "{server_side:?}");
     assert_eq!((asked.failed, answered.failed), (20, 0), "{client:?}");
-    // A connection that ends in a certain order has one byte more or less in the kernel's own count of what was acknowledged.
-    let about = |bytes: u64, of_each: u64| bytes.abs_diff(u64::from(asked.connects) * of_each) <= MANY as u64 / 100;
-    assert!(about(asked.sent, 100) && about(asked.received, 1000), "{client:?}");
-    assert!(about(answered.sent, 1000) && about(answered.received, 100), "{server_side:?}");
+    assert_eq!(asked.sent, u64::from(asked.connects) * 100);
+    assert_eq!(asked.received, u64::from(asked.connects) * 1000);
+    assert_eq!(answered.sent, asked.received);
+    // The server closes first: its socket may go before the client's FIN has come, which cannot be told from the event, and
+    // then the byte that is taken off for the FIN was data. Seen in one of 2,000.
+    let short = asked.sent.checked_sub(answered.received);
+    assert!(short.is_some_and(|bytes| bytes <= MANY as u64 / 100), "{server_side:?}");
     assert_eq!((server_side.len(), asked.retransmits), (1, 0));
     let owner = server_side.keys().map(|k| there.owners().get(k.owner).name.clone()).next().expect("one edge");
     assert!(!owner.is_empty(), "the listener's owner is known");
     assert!(server_side.keys().all(|k| k.peer == Some(IpAddr::from([10, 97, 0, 1]))));
-    let (ours, theirs): (Vec<_>, Vec<_>) = (asked.ports.ports().collect(), answered.ports.ports().collect());
+    let (ours, theirs) = (asked.ports.ports(), answered.ports.ports());
     assert!(ours.iter().any(|p| theirs.contains(p)), "{ours:?} {theirs:?}");
 
     // One packet in ten is lost on its way to the server.

@@ -10,6 +10,7 @@ use axum::response::sse::Event;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use serde::{Deserialize, Serialize};
+use tacit_wire::limits::{MAINTENANCE_S, REASON};
 use tacit_wire::message::{CommandKind, ResultBody};
 use tacit_wire::{NodeId, SeriesDef};
 use tokio::time::Instant;
@@ -30,9 +31,6 @@ const LEASE: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(10);
 /// Most parts of a diagnosis; what a node says beyond them is not read.
 const PARTS_MAX: usize = 32;
-/// Longest work on a machine that can be marked, and its longest reason.
-const MAINTENANCE_S: u32 = 7 * 86_400;
-const REASON: usize = 200;
 /// Most values of one answer: about 30 MB of JSON, or the usual six hours of 1388 series.
 const POINTS_MAX: i64 = 500_000;
 const MINUTE_MS: i64 = 60_000;
@@ -238,8 +236,10 @@ pub async fn maintenance(
     Body(asked): Body<Maintenance>,
 ) -> Result<Json<Diagnosis>, ApiError> {
     if asked.seconds > MAINTENANCE_S || asked.reason.len() > REASON {
-        let what = format!("{} seconds with a reason of {} bytes", asked.seconds, asked.reason.len());
-        return Err(ApiError::bad(what, "at most 604800 seconds, and 200 bytes"));
+        let (seconds, reason) = (asked.seconds, asked.reason.len());
+        let what =
+            format!("{seconds} s with a reason of {reason} bytes: {MAINTENANCE_S} s and {REASON} bytes are the most");
+        return Err(ApiError::bad(what, "mark less, and again when that is over"));
     }
     let record = read(&state, &node).await?;
     words(&state, &record, CommandKind::Maintain { seconds: asked.seconds, reason: asked.reason }).await

@@ -1,10 +1,10 @@
 //! Maps for tests.
 
-use tacit_wire::message::{Edge, EndpointDef, Head, Links, OwnerKind, Protocol};
+use tacit_wire::message::{Edge, EndpointDef, Head, Links, OwnerKind, Protocol, Sketch};
 use tacit_wire::{BootId, NodeId, Num, Seq, SiteId, StreamId};
 
 use super::addresses::Addresses;
-use super::half::{Half, Sketch};
+use super::half::Half;
 use super::join::{Joined, Minute, Scene, join};
 use super::names::{MapConfig, Names};
 use super::nodes::Nodes;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use tacit_wire::StreamId;
-use tacit_wire::message::{Edge, EndpointDef, OwnerKind, Protocol};
+use tacit_wire::message::{Edge, EndpointDef, OwnerKind, Protocol, Sketch};
 
 use crate::store::{Figures, StoredLinks};
 
@@ -18,69 +18,6 @@ const STARTS_MAX: usize = 20_000;
 
 /// Number of a node in this process.
 pub type NodeNo = u32;
-
-/// A sketch of client ports: at most four, in order of their hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sketch {
-    ports: [u16; 4],
-    len: u8,
-}
-
-/// By what the protocol chooses ports, smallest first.
-fn rank(port: u16) -> (u16, u16) {
-    ((u32::from(port).wrapping_mul(0x9E37_79B1) >> 16) as u16, port)
-}
-
-impl Sketch {
-    /// The sketch of these ports.
-    #[must_use]
-    pub fn of(ports: &[u16]) -> Self {
-        let mut sketch = Self::default();
-        for port in ports {
-            sketch.insert(*port);
-        }
-        sketch
-    }
-
-    /// The ports, smallest hash first.
-    #[must_use]
-    pub fn ports(&self) -> &[u16] {
-        &self.ports[..usize::from(self.len)]
-    }
-
-    /// Adds a port when it is among the four smallest.
-    pub fn insert(&mut self, port: u16) {
-        let len = usize::from(self.len);
-        let at = self.ports().partition_point(|p| rank(*p) < rank(port));
-        if self.ports().get(at) == Some(&port) || at == 4 {
-            return;
-        }
-        self.ports.copy_within(at..len.min(3), at + 1);
-        self.ports[at] = port;
-        self.len = (self.len + 1).min(4);
-    }
-
-    /// Adds those of another.
-    pub fn merge(&mut self, other: &Self) {
-        for port in other.ports() {
-            self.insert(*port);
-        }
-    }
-
-    /// How many ports are in both.
-    #[must_use]
-    pub fn overlap(&self, other: &Self) -> usize {
-        self.ports().iter().filter(|p| other.ports().contains(p)).count()
-    }
-
-    /// Whether `part` can be the sketch of some of the connections that this is the sketch of: no port of it that would have
-    /// been among the four is missing here.
-    #[must_use]
-    pub fn covers(&self, part: &Self) -> bool {
-        let last = (self.len == 4).then(|| rank(self.ports[3]));
-        part.ports().iter().all(|p| self.ports().contains(p) || last.is_some_and(|last| rank(*p) > last))
-    }
-}
 
 /// What one end says of an edge in a minute.
 #[derive(Debug, Clone)]
@@ -202,27 +139,4 @@ fn half<'a>(node: NodeNo, edge: &Edge, find: impl Fn(u32) -> Option<&'a Endpoint
         ports: Sketch::of(&edge.ports),
         figures: Figures::of(edge, minute),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sketch_keeps_the_four_smallest_and_knows_its_parts() {
-        let all: Vec<u16> = (32_768..33_768).collect();
-        let whole = Sketch::of(&all);
-        let mut ranked = all.clone();
-        ranked.sort_by_key(|p| rank(*p));
-        assert_eq!(whole.ports(), &ranked[..4]);
-        let (even, odd): (Vec<u16>, Vec<u16>) = all.iter().partition(|p| *p % 2 == 0);
-        let (even, odd) = (Sketch::of(&even), Sketch::of(&odd));
-        assert!(whole.covers(&even) && whole.covers(&odd));
-        assert_eq!(whole.overlap(&even) + whole.overlap(&odd), 4);
-        let mut both = even;
-        both.merge(&odd);
-        assert_eq!(both, whole);
-        // Of a few connections every port is known: one that is not among them is of others.
-        assert!(Sketch::of(&[1, 2]).covers(&Sketch::of(&[2])) && !Sketch::of(&[1, 2]).covers(&Sketch::of(&[2, 3])));
-    }
 }

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use super::Head;
+use super::{Head, SKETCH};
 use crate::codec::{Check, Invalid, Message};
 use crate::limits::LIST;
 use crate::num::Num;
@@ -110,22 +110,13 @@ pub struct Edge {
     /// How sure the owner is, 0 to 1.
     #[n(15)]
     pub confidence: Num,
-    /// Sketch of the client ports of the interval, see [`port_hash`]: both ends see the same connections and so send the
+    /// Sketch of the client ports of the interval, see [`Sketch`](super::Sketch): both ends see the same connections and so send the
     /// same sketch, which joins the halves of an edge whose server's address was rewritten on the way.
     #[n(16)]
     #[cbor(skip_if = "Vec::is_empty")]
     #[cbor(default)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
-}
-
-/// Most ports in a sketch.
-pub const SKETCH: usize = 4;
-
-/// The order of client ports in a sketch: those with the least hash are kept, ties by port.
-#[must_use]
-pub const fn port_hash(port: u16) -> u16 {
-    ((port as u32).wrapping_mul(0x9E37_79B1) >> 16) as u16
 }
 
 /// The edges that changed in an interval.
@@ -171,17 +162,5 @@ impl Message for Links {
             .list("edges", &self.edges, LIST)
             .each(&self.edges, |c, e| c.list("edge.ports", &e.ports, SKETCH))
             .done()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Both ends and the collector have to agree on these for ever.
-    #[test]
-    fn the_order_of_a_sketch_is_fixed() {
-        let hashes = [0, 1, 1024, 40_000, 65_535].map(port_hash);
-        assert_eq!(hashes, [0, 0x9e37, 0xdde6, 0x5c06, 0xdb79], "{hashes:x?}");
     }
 }

@@ -5,6 +5,7 @@ mod control;
 mod event;
 mod links;
 mod report;
+mod sketch;
 mod summary;
 
 pub use birth::{Absent, Birth, Clock, Death, Lane, LaneRange, Listener, ModelInForce, NodeIdentity, Stage};
@@ -12,8 +13,9 @@ pub use control::{Ack, Command, CommandKind, Config, DesiredModel, ResultBody, R
 pub use event::{
     Context, ContextKind, Direction, Event, EventKind, Evidence, FaultKind, Phase, ProcessNote, Recording, RecordingRow,
 };
-pub use links::{Edge, EndpointDef, Links, OwnerKind, Protocol, SKETCH, port_hash};
+pub use links::{Edge, EndpointDef, Links, OwnerKind, Protocol};
 pub use report::{ConfigState, Cost, Gap, Promise, Report, SourceCost, ThreadCost};
+pub use sketch::{SKETCH, Sketch};
 pub use summary::{Bins, Profile, Row, Summary};
 
 use minicbor::{Decode, Encode};

@@ -14,10 +14,10 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
-use tacit_wire::message::{OwnerKind, Protocol};
+use tacit_wire::message::{OwnerKind, Protocol, Sketch};
 
 use super::addresses::Addresses;
-use super::half::{Half, NodeNo, Sketch};
+use super::half::{Half, NodeNo};
 use super::names::{Names, masked};
 use super::nodes::Nodes;
 use super::pairs::{Destination, End, Pairs, Source};
