@@ -27,7 +27,7 @@ fn look_at_5000_sockets(bencher: Bencher<'_, '_>) {
     let _open = connections(OPEN);
     let mut now_ms = 0;
     bencher.bench_local(|| {
-        // Time stands still for the search of owners, which is counted apart.
+        // Time hardly moves, so owners are searched for in the first look alone.
         now_ms += 1;
         black_box(observer.look(now_ms))
     });

@@ -26,7 +26,7 @@ mod tracker;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use observer::{Level, Observer};
 pub use owner::{Owner, OwnerId, Owners};
@@ -100,9 +100,4 @@ impl Watch {
 /// Why nothing would be seen.
 pub fn examine(root: &Root) -> Result<String, String> {
     Ok(Observer::open(root, socket::WANTED)?.describe())
-}
-
-/// Distance of reads of events: a buffer of the stock size holds 166 of them.
-fn pause(room: usize) -> Duration {
-    Duration::from_millis(if room >= 1 << 20 { 250 } else { 100 })
 }

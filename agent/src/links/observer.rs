@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::edges::{Figures, Key};
 use super::message::Record;
 use super::owner::Owners;
+use super::proc_net;
 use super::publish::Observed;
 use super::socket::{SocketError, Sockets};
 use super::tracker::Tracker;
-use super::{pause, proc_net};
 use crate::source::Root;
 
 /// A receive buffer from here on counts as large.
@@ -136,10 +136,14 @@ impl Observer {
         self.level
     }
 
-    /// Time until events have to be read again.
+    /// Time until events have to be read again: a buffer of the stock size holds 166 of them.
     #[must_use]
     pub fn pause(&self) -> Duration {
-        self.sockets.as_ref().map_or(Duration::from_millis(500), |s| pause(s.room))
+        Duration::from_millis(match &self.sockets {
+            None => 500,
+            Some(sockets) if sockets.room >= LARGE => 250,
+            Some(_) => 100,
+        })
     }
 
     /// In plain words: the level and what is missing for a higher one.

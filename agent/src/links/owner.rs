@@ -218,13 +218,16 @@ impl Owners {
         let mut budget = MOST_FILES;
         let processes = std::fs::read_dir(&self.proc).into_iter().flatten().flatten();
         for process in processes.filter(|p| p.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit)) {
+            if budget == 0 || found == wanted.len() {
+                break;
+            }
             let folder = process.path();
             let mut owner = None;
             for file in std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten() {
-                budget -= 1;
                 if budget == 0 || found == wanted.len() {
                     break;
                 }
+                budget -= 1;
                 let inode = std::fs::read_link(file.path()).ok().and_then(|to| socket_inode(&to));
                 let Some(inode) = inode.filter(|i| wanted.contains(i)) else { continue };
                 let owner = *owner.get_or_insert_with(|| self.owner_of_process(&folder));

@@ -1,7 +1,6 @@
 //! Starts the agent's threads, joins what they share, and stops them in order: sampling first, then analysis, then the
 //! network, which drains what is left.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -9,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tacit_models::import::{Program, trial};
+use tacit_wire::NodeId;
 use tacit_wire::message::{Birth, ConfigState, Cost, ModelInForce, Report};
 use tacit_wire::series::dictionary_hash;
-use tacit_wire::{NodeId, SiteId, StreamId, Topic};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -24,22 +23,23 @@ use crate::detect::event::Sender;
 use crate::detect::foreign::{Tried, try_package};
 use crate::detect::promise;
 use crate::detect::rulebook::Watched;
-use crate::fleet::maintenance::{Mark, MarkFile};
-use crate::fleet::{Commands, Pull};
+use crate::fleet::Pull;
+use crate::fleet::maintenance::Mark;
 use crate::health::Budget;
 use crate::inventory;
 use crate::links;
-use crate::outbox::{Folder, Limits, Outbox};
 use crate::outgoing::Outgoing;
-use crate::publish::{Net, NetStatus, Parts, Tuning};
+use crate::publish::NetStatus;
 use crate::ring::queue::Received;
 use crate::ring::{FrameReceiver, pair};
 use crate::sampler::{Sampler, SamplerStatus};
 use crate::source::processes::ProcessScan;
-use crate::source::task::Task;
 use crate::source::{Root, registry};
 
+mod network;
 mod report;
+
+use network::Network;
 
 /// Frames between sampling and analysis: the analysis may be this many seconds behind before samples are missed.
 const FRAMES: usize = 16;
@@ -201,19 +201,12 @@ impl Agent {
             config,
         });
 
-        let watch_links = links::Watch {
-            root: root.clone(),
-            config: shared.config.links.clone(),
-            sender: sender.clone(),
-            out: out.clone(),
-            board: shared.board.clone(),
-        };
         let (stop_net, stopped) = watch::channel(None);
         let net = Network {
             shared: Arc::clone(&shared),
             sender,
             folder: folder.join("outbox"),
-            out,
+            out: out.clone(),
             outgoing,
             live,
             pulls: pulls_in,
@@ -226,7 +219,7 @@ impl Agent {
         let analyse = spawn("tacit-analyse", move || analyse(analysis, receiver, pulls))?;
         let (stop, interval) = (Arc::clone(&stop_threads), shared.config.sampling.interval.std());
         let sample = spawn("tacit-sample", move || sampler.run(interval, frames, || stop.load(Ordering::Relaxed)))?;
-        let links = start_links(watch_links, &shared.config, &stop_threads)?;
+        let links = start_links(&shared, out, &stop_threads)?;
         Ok(Self { shared, stop_threads, stop_net, marker, sample, analyse, links, net })
     }
 
@@ -265,10 +258,14 @@ impl Agent {
 }
 
 /// The thread that observes connections; the profile `events` has no use for it.
-fn start_links(watch: links::Watch, config: &Config, stop: &Arc<AtomicBool>) -> Result<Option<JoinHandle<()>>> {
+fn start_links(shared: &Shared, out: mpsc::Sender<Outgoing>, stop: &Arc<AtomicBool>) -> Result<Option<JoinHandle<()>>> {
+    let config = &shared.config;
     if !config.links.enabled || config.publish.profile == ProfileName::Events {
         return Ok(None);
     }
+    let root = Root::live();
+    let sender = Sender { node: shared.node.clone(), boot: inventory::boot_id(&root) };
+    let watch = links::Watch { root, config: config.links.clone(), sender, out, board: shared.board.clone() };
     let stop = Arc::clone(stop);
     spawn("tacit-slow-link", move || watch.run(&stop)).map(Some)
 }
@@ -425,92 +422,4 @@ fn analyse(mut analysis: Analysis, mut frames: FrameReceiver, mut pulls: mpsc::R
         }
     }
     analysis.finish();
-}
-
-/// What the network thread is made of.
-struct Network {
-    shared: Arc<Shared>,
-    sender: Sender,
-    folder: PathBuf,
-    out: mpsc::Sender<Outgoing>,
-    outgoing: mpsc::Receiver<Outgoing>,
-    live: mpsc::Receiver<tacit_wire::message::ResultBody>,
-    pulls: mpsc::Sender<Pull>,
-    watch_until: Arc<AtomicU64>,
-    stopped: watch::Receiver<Option<&'static str>>,
-    /// Watchers, probes and what else waits on sockets beside the session.
-    tasks: Vec<Task>,
-}
-
-impl Network {
-    fn start(self) -> Result<JoinHandle<()>> {
-        let config = &self.shared.config;
-        let limits = Limits::new(config.outbox.max_bytes.bytes(), config.outbox.max_age.as_millis());
-        let disk = Folder::open(self.folder.clone())
-            .with_context(|| format!("cannot use the outbox folder {}", self.folder.display()))?;
-        let streams = [random_stream()?, random_stream()?];
-        let outbox = Outbox::open(disk, limits, streams, Tick::now())
-            .with_context(|| format!("cannot open the outbox in {}", self.folder.display()))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the network runtime")?;
-        let site: SiteId = config.node.site.clone();
-        spawn("tacit-net", move || {
-            runtime.block_on(self.run(site, outbox));
-            // A name that is being looked up for a probe is not waited for.
-            runtime.shutdown_background();
-        })
-    }
-
-    async fn run(self, site: SiteId, outbox: Outbox<Folder>) {
-        let (desired, wanted) = mpsc::channel(4);
-        let (for_birth, sender) = (Arc::clone(&self.shared), self.sender.clone());
-        let diagnose = {
-            let shared = Arc::clone(&self.shared);
-            Box::new(move || report::diagnosis(&shared.status()))
-        };
-        let commands = Commands::new(
-            self.sender.node.clone(),
-            Arc::clone(&self.shared.dictionary),
-            self.watch_until,
-            self.pulls,
-            diagnose,
-            MarkFile::new(&self.shared.config.node.data_dir),
-        );
-        let net = Net::new(Parts {
-            site,
-            node: self.sender.node.clone(),
-            boot: self.sender.boot,
-            config: self.shared.config.publish.clone(),
-            tuning: Tuning::default(),
-            outbox,
-            outgoing: self.outgoing,
-            live: self.live,
-            commands,
-            birth: Box::new(move || for_birth.birth(&sender)),
-            desired,
-            status: Arc::clone(&self.shared.network),
-        });
-        let report = tokio::spawn(report::run(Arc::clone(&self.shared), self.sender.clone(), self.out));
-        let desired = tokio::spawn(refuse_desired(wanted));
-        // They end with the runtime.
-        self.tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
-        net.run(self.stopped).await;
-        report.abort();
-        desired.abort();
-    }
-}
-
-fn random_stream() -> Result<StreamId> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("the system gives no random numbers: {e}"))?;
-    Ok(StreamId(bytes))
-}
-
-/// Desired configurations need a signature to be believed; this version verifies none and refuses all.
-async fn refuse_desired(mut wanted: mpsc::Receiver<(Topic, Vec<u8>)>) {
-    while let Some((topic, payload)) = wanted.recv().await {
-        warn!(%topic, bytes = payload.len(), "A desired configuration is refused: this version takes the local file only.");
-    }
 }

@@ -109,7 +109,7 @@ async fn forged_links_stay_at_their_sender() {
     site.stop().await;
 }
 
-/// Whatever the order in which halves come and however often, the map is the same; a collector that restarts knows it again.
+/// Whatever the order in which halves come and however often, the map is the same.
 #[tokio::test]
 async fn late_halves_are_folded_in_once() {
     let site = Site::start().await;
