@@ -17,9 +17,10 @@ lint:
     cargo fmt --all
     cargo clippy --workspace --all-targets -- -D warnings
 
-# The agent as it ships: static, small.
+# The agent and its helper for container namespaces as they ship: static, small.
 dist TARGET="x86_64-unknown-linux-musl":
     cargo build --profile dist --target {{TARGET}} -p tacit-agent
+    cargo build --profile dist --target {{TARGET}} -p tacit-netns
 
 # What the agent costs, beside peers installed here.
 footprint *ARGS:

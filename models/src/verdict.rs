@@ -23,7 +23,7 @@ const SEVERITY_RISE: f32 = 0.1;
 /// An event closes when the alarm value stays below this.
 const CLOSE_BELOW: f32 = -0.1;
 
-/// Points after an event that say nothing about what is usual.
+/// Points after an event, or after a start, that say nothing about what is usual.
 const AFTERMATH_POINTS: u64 = 180;
 
 /// Points of the running quantile before a distance from it means anything.
@@ -107,6 +107,9 @@ pub(crate) struct Verdict {
     most_of: Sustained,
     open: Option<Open>,
     closed_ms: Option<u64>,
+    /// When scores were last disturbed: an event ended, or the agent was started again with what it knew.
+    disturbed_ms: Option<u64>,
+    restarted: bool,
     events: u32,
     /// Points learned from since the node was first seen.
     learned: u64,
@@ -132,6 +135,8 @@ impl Verdict {
             most_of: if is_slow(config.period_ms) { Sustained::new(1, 1) } else { Sustained::new(5, 8) },
             open: None,
             closed_ms: None,
+            disturbed_ms: None,
+            restarted: false,
             events: 0,
             learned: 0,
             above: false,
@@ -163,6 +168,7 @@ impl Verdict {
         verdict.margin.value = saved.margin.clamp(Margin::FLOOR, Margin::CEILING);
         verdict.seen = SeenSoFar::new(saved.seen.0, saved.seen.1, saved.seen.2);
         verdict.events = saved.events;
+        verdict.restarted = true;
         verdict.recurring.resume(&saved.recurring);
         verdict.open = saved.open_paused_ms.map(|paused| Open {
             learning_paused_ms: paused,
@@ -307,9 +313,12 @@ impl Verdict {
         self.young.learn(young);
         self.quantile.learn(known);
         // What is seen inside an event is no measure of what is usual, even when its level is being learned, nor is what dies
-        // away after it.
+        // away after it, also when the agent was started again meanwhile, nor what windows say that fill anew.
+        if std::mem::take(&mut self.restarted) {
+            self.disturbed_ms = Some(at_ms);
+        }
         let aftermath = AFTERMATH_POINTS * u64::from(self.period_ms);
-        let over = self.closed_ms.is_none_or(|closed| at_ms.saturating_sub(closed) > aftermath);
+        let over = self.disturbed_ms.is_none_or(|at| at_ms.saturating_sub(at) > aftermath);
         if self.open.is_none() && over {
             self.seen.learn(in_a_row, self.young.value);
         }
@@ -354,7 +363,7 @@ impl Verdict {
         if open.below >= self.close_points {
             judgement.transition = Some(Transition::Close);
             self.open = None;
-            self.closed_ms = Some(at_ms);
+            (self.closed_ms, self.disturbed_ms) = (Some(at_ms), Some(at_ms));
             self.margin.forget_block();
             return;
         }
@@ -379,4 +388,31 @@ fn log_smoothed(smoothed: &mut Option<f32>, score: f32, weight: f32) -> f32 {
     let now = smoothed.map_or(score, |s| s + weight * (score - s));
     *smoothed = Some(now);
     (0.001 + now).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A node that was started again right after an event: what dies away then must not raise the bar of the first day.
+    #[test]
+    fn what_dies_away_after_a_restart_is_not_taken_for_usual() {
+        let config = DetectorConfig { capacity: 1, period_ms: 1000, budget_per_day: None };
+        let judged = |verdict: &mut Verdict, score: f32, second: u64| {
+            let at = Moment { mono_ms: second * 1000, wall_ms: 0 };
+            verdict.judge(score, score, Stage::FirstDay, at)
+        };
+        let mut verdict = Verdict::new(&config);
+        (0..1200).for_each(|second| verdict.watch(1.0, second * 1000));
+        let before = verdict.save().seen.0;
+        let mut again = Verdict::restore(&config, &verdict.save());
+        (0..100).for_each(|second| again.watch(3.0, 2_000_000 + second * 1000));
+        assert!((again.save().seen.0 - before).abs() < 0.01, "{before} {}", again.save().seen.0);
+        (100..400).for_each(|second| again.watch(1.0, 2_000_000 + second * 1000));
+        let found = (400..440).any(|second| judged(&mut again, 2.0, 2000 + second).transition.is_some());
+        assert!(found, "twice the usual score is found");
+        // It is learned in time: the state is not a way to be deaf for ever.
+        (0..100).for_each(|second| verdict.watch(3.0, 2_000_000 + second * 1000));
+        assert!(verdict.save().seen.0 > before + 0.5, "without a restart that was the node itself");
+    }
 }

@@ -42,6 +42,8 @@ pub enum Family {
     Probe,
     /// Lines of the journal.
     Log,
+    /// Connections of services.
+    Link,
     /// Numbers that programs push.
     Statsd,
     /// Local Prometheus endpoints.
@@ -234,6 +236,15 @@ metrics! {
     // Lines of the journal
     LOG_LINES = "system.linux.unit.log.lines" ["{line}/s"] Log ("cgroup.name") "Lines a unit wrote to the journal, over the last minute.";
     LOG_ERRORS = "system.linux.unit.log.error_ratio" ["1"] Log ("cgroup.name") "Share of errors (priority err or worse) among them.";
+
+    // Connections of services (as the map sees them)
+    LINK_CONNECTS = "tacit.link.connects" ["{connection}/s"] Link ("service.name", "tacit.link.role") "Connections opened by a service (client) or to it (server).";
+    LINK_FAILED = "tacit.link.failed" ["{connection}/s"] Link ("service.name", "tacit.link.role") "Connects that failed.";
+    LINK_IO = "tacit.link.io" ["By/s"] Link ("service.name", "tacit.link.role", "network.io.direction") "Bytes over its connections.";
+    LINK_RETRANSMITS = "tacit.link.retransmits" ["{segment}/s"] Link ("service.name", "tacit.link.role") "Segments sent again.";
+    LINK_ROUND_TRIP = "tacit.link.round_trip" ["s"] Link ("service.name", "tacit.link.role") "Mean round trip of the network; the last one measured holds.";
+    LINK_ACTIVE = "tacit.link.active" ["{connection}"] Link ("service.name", "tacit.link.role") "Connections open now.";
+    LINK_ACCEPT_QUEUE = "tacit.link.accept_queue" ["{connection}"] Link ("service.name", "tacit.link.role") "Connections that wait to be accepted.";
 
     // Local Prometheus endpoints (their series keep the names they are exposed with)
     SCRAPE_UP = "up" ["1"] Scrape ("job") "1 when the last read of the endpoint worked, else 0.";

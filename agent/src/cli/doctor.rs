@@ -168,10 +168,10 @@ fn listable(root: &Root, path: &str, what: &str, otherwise: &str) -> Finding {
 /// Which connections would be seen, and what is missing to see more.
 fn connections(root: &Root, config: &Config) -> Finding {
     let what = "connections";
-    if !config.links.enabled {
-        return finding(what, false, "links.enabled is false");
+    if !links::are_observed(config) {
+        return finding(what, false, "not observed: links.enabled is false, or publish.profile is \"events\"");
     }
-    match links::examine(root) {
+    match links::examine(root, &config.links.helper) {
         Ok(level) => finding(what, !level.starts_with("level 0"), level),
         Err(why) => finding(what, false, why),
     }

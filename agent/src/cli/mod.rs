@@ -3,6 +3,7 @@
 //! ```text
 //! tacit-agent run [--config F] [--data DIR]
 //! tacit-agent sample [--once|--watch] [--json]      every series with its value now
+//! tacit-agent links [--for 10s] [--json]            who talks to whom, observed for a while
 //! tacit-agent doctor [--json]                       what this host offers, what is absent and why
 //! tacit-agent maintenance --for 2h --reason TEXT    somebody works on this machine: learn nothing, let no model alarm
 //! tacit-agent check-config [FILE]
@@ -12,6 +13,7 @@
 //! Exit codes: 0 it worked, 1 it failed, 2 the command line or the configuration is wrong.
 
 mod doctor;
+mod links;
 mod sample;
 
 use std::io::IsTerminal as _;
@@ -55,6 +57,17 @@ enum Command {
         #[arg(long)]
         watch: bool,
         /// Print an array of {"name","attributes","unit","value"} instead of a table; with --watch one line each time.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Observe connections for a while and print who talked to whom.
+    Links {
+        #[command(flatten)]
+        config: ConfigArgs,
+        /// For how long, at most 1h.
+        #[arg(long = "for", value_name = "TIME", default_value = "10s")]
+        time: crate::config::Duration,
+        /// Print an array of objects instead of a table.
         #[arg(long)]
         json: bool,
     },
@@ -166,6 +179,13 @@ fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<
         Command::Sample { config, once: _, watch, json } => {
             start_logging(level(cli.log, tracing::Level::WARN)?);
             Ok(sample::run(&Root::live(), &load(&config)?, watch, json)?)
+        }
+        Command::Links { config, time, json } => {
+            start_logging(level(cli.log, tracing::Level::WARN)?);
+            if !(1000..=3_600_000).contains(&time.as_millis()) {
+                return Err(Failure::Usage(format!("--for {time}: allowed are 1s to 1h")));
+            }
+            Ok(links::run(&Root::live(), &load(&config)?, time.std(), json)?)
         }
         Command::Doctor { config, json } => {
             // What the sources would log is what the report says.

@@ -258,15 +258,25 @@ pub struct ContextConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinksConfig {
-    /// Whether connections are observed. Experimental: not yet by default.
+    /// Whether connections are observed. The profile `events` never does.
     pub enabled: bool,
     /// Distance of looks at open connections; those that were closed are told by the kernel in between.
     pub interval: Duration,
+    /// Length of the batches in which edges are told, in whole minutes that part an hour evenly. What is new or fails does not wait
+    /// for it; what stays as it was is silent. With `1min` each edge that moved is told in each minute, at five times the bytes.
+    pub report: Duration,
+    /// Socket of `tacit-netns`, which opens the network namespaces of containers; without one they are not seen.
+    pub helper: PathBuf,
 }
 
 impl Default for LinksConfig {
     fn default() -> Self {
-        Self { enabled: false, interval: Duration::from_secs(2) }
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(2),
+            report: Duration::from_secs(300),
+            helper: "/run/tacit/netns.sock".into(),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Answers go out directly, not through the outbox: whoever asked is there now or asks again.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tacit_wire::message::{Command, CommandKind, ResultBody, ResultMessage};
@@ -60,6 +60,8 @@ pub struct Commands {
     pub diagnose: Box<dyn Fn() -> String + Send>,
     /// Where a mark of maintenance is kept.
     pub maintenance: MarkFile,
+    /// Set when the ends of connections are to be announced again, with the birth.
+    pub announce: Arc<AtomicBool>,
     /// Who watches, and the number of the next part.
     pub(crate) watching: Option<(EventId, u32)>,
 }
@@ -73,8 +75,9 @@ impl Commands {
         pulls: mpsc::Sender<Pull>,
         diagnose: Box<dyn Fn() -> String + Send>,
         maintenance: MarkFile,
+        announce: Arc<AtomicBool>,
     ) -> Self {
-        Self { node, dictionary, watch, pulls, diagnose, maintenance, watching: None }
+        Self { node, dictionary, watch, pulls, diagnose, maintenance, announce, watching: None }
     }
 
     /// Carries out one command. `None` when its time is over.
@@ -85,7 +88,10 @@ impl Commands {
         let id = command.id;
         Some(match command.kind {
             None => self.refuse(id, "this agent does not know such a command"),
-            Some(CommandKind::Announce) => Done::Announce(self.parts(id, vec![ResultBody::Done])),
+            Some(CommandKind::Announce) => {
+                self.announce.store(true, Ordering::Relaxed);
+                Done::Announce(self.parts(id, vec![ResultBody::Done]))
+            }
             Some(CommandKind::Diagnose) => {
                 let mut text = (self.diagnose)();
                 text.truncate(text.floor_char_boundary(tacit_wire::limits::BODY));
@@ -205,7 +211,18 @@ mod tests {
         let (pulls, rx) = mpsc::channel(1);
         let node = "web-1".parse().expect("a node");
         let maintenance = MarkFile::new(&std::env::temp_dir().join(format!("tacit-mark-{}", fastrand::u64(..))));
-        (Commands::new(node, Arc::default(), Arc::default(), pulls, Box::new(|| "all well".into()), maintenance), rx)
+        (
+            Commands::new(
+                node,
+                Arc::default(),
+                Arc::default(),
+                pulls,
+                Box::new(|| "all well".into()),
+                maintenance,
+                Arc::default(),
+            ),
+            rx,
+        )
     }
 
     const NOW: Tick = Tick { mono_ms: 50_000, wall_ms: 1_500 };

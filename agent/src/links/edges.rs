@@ -12,6 +12,8 @@ use super::owner::OwnerId;
 const MOST: usize = 512;
 /// Round trips kept of one edge; beyond it each has the same chance to stay.
 const ROUND_TRIPS: usize = 128;
+/// Weight of the newest round trip in what is shown as of late.
+const RECENT: f32 = 0.125;
 
 /// An edge: a local end and its peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,11 +58,13 @@ pub struct Figures {
     /// Client ports.
     pub ports: Sketch,
     /// Sum of the owner's confidence, and of how many.
-    sure: f32,
-    judged: u32,
-    round_trips: Vec<u32>,
-    round_trips_seen: u32,
-    min_rtt_us: Option<u32>,
+    pub(super) sure: f32,
+    pub(super) judged: u32,
+    pub(super) round_trips: Vec<u32>,
+    pub(super) round_trips_seen: u32,
+    pub(super) min_rtt_us: Option<u32>,
+    /// The round trip as of late.
+    pub(super) recent_rtt_us: f32,
 }
 
 impl Figures {
@@ -72,6 +76,8 @@ impl Figures {
         let least = rtt_us.min(min_us);
         self.min_rtt_us = Some(self.min_rtt_us.map_or(least, |m| m.min(least)));
         self.round_trips_seen = self.round_trips_seen.saturating_add(1);
+        let step = RECENT.max(1.0 / self.round_trips_seen as f32);
+        self.recent_rtt_us += step * (rtt_us as f32 - self.recent_rtt_us);
         if self.round_trips.len() < ROUND_TRIPS {
             self.round_trips.push(rtt_us);
         } else if let Some(place) = self.round_trips.get_mut(fastrand::u32(..self.round_trips_seen) as usize) {
@@ -116,6 +122,13 @@ impl Figures {
             || self.ended > 0
     }
 
+    /// Takes in those of the same edge from later on.
+    pub fn later(&mut self, other: Self) {
+        let active = other.active;
+        self.merge(other);
+        self.active = active;
+    }
+
     /// Takes in the figures of another edge.
     pub fn merge(&mut self, mut other: Self) {
         self.connects = self.connects.saturating_add(other.connects);
@@ -133,6 +146,67 @@ impl Figures {
         for rtt in std::mem::take(&mut other.round_trips) {
             self.round_trip(rtt, other.min_rtt_us.unwrap_or(rtt));
         }
+    }
+}
+
+/// What a service did in the interval so far, over all of its edges.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Totals {
+    /// Connections opened.
+    pub connects: u64,
+    /// Connects that failed.
+    pub failed: u64,
+    /// Bytes sent and acknowledged.
+    pub sent: u64,
+    /// Bytes received.
+    pub received: u64,
+    /// Segments sent again.
+    pub retransmits: u64,
+    /// Connections open now.
+    pub active: u32,
+    /// Largest accept queue now.
+    pub accept_queue: u32,
+    /// Sum of recent round trips in microseconds, and of how many.
+    pub(super) rtt_us: f32,
+    pub(super) rtts: f32,
+}
+
+impl Totals {
+    /// Adds an edge. Connections that are open are counted apart.
+    pub fn add(&mut self, figures: &Figures) {
+        self.connects += u64::from(figures.connects);
+        self.failed += u64::from(figures.failed);
+        self.sent = self.sent.saturating_add(figures.sent);
+        self.received = self.received.saturating_add(figures.received);
+        self.retransmits += u64::from(figures.retransmits);
+        let weight = figures.round_trips_seen as f32;
+        self.rtt_us += weight * figures.recent_rtt_us;
+        self.rtts += weight;
+    }
+
+    /// Adds what the same service did elsewhere.
+    pub fn merge(&mut self, other: &Self) {
+        self.connects += other.connects;
+        self.failed += other.failed;
+        self.sent = self.sent.saturating_add(other.sent);
+        self.received = self.received.saturating_add(other.received);
+        self.retransmits += other.retransmits;
+        self.active = self.active.saturating_add(other.active);
+        self.accept_queue = self.accept_queue.max(other.accept_queue);
+        self.rtt_us += other.rtt_us;
+        self.rtts += other.rtts;
+    }
+
+    /// Mean round trip of late in seconds.
+    #[must_use]
+    pub fn round_trip_s(&self) -> Option<f32> {
+        (self.rtts > 0.0).then(|| self.rtt_us / self.rtts / 1e6)
+    }
+
+    /// What moved, as one figure that only grows within an interval.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        self.connects.saturating_add(self.failed).saturating_add(self.sent).saturating_add(self.received)
     }
 }
 
@@ -159,6 +233,11 @@ impl Edges {
     /// All edges and figures.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Key, &mut Figures)> {
         self.0.iter_mut()
+    }
+
+    /// All edges and figures, to be read.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Figures)> {
+        self.0.iter()
     }
 
     /// All edges.

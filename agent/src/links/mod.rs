@@ -5,15 +5,19 @@
 //!    ↓
 //! tracker  joined by cookie; direction by listeners; owners from `owner`
 //!    ↓
-//! edges    figures of one minute, by edge
+//! edges    figures of one minute, by edge ─→ services   rates of each service, as series of the node
 //!    ↓
-//! publish  ends announced in a dictionary, edges that moved → `links` message
+//! batch    what is told now, what waits, what goes on as it was told
+//!    ↓
+//! publish  ends announced in a dictionary → `links` messages
 //! ```
 //!
 //! A thread of its own reads events every 100 or 250 ms, as the receive buffer allows, dumps every few seconds, and searches
-//! open files for owners when a dump has unknown ones (docs/decisions/005-threads.md). One [`Observer`] looks at one network
-//! namespace; those of containers need sockets that somebody opened inside ([`socket::Sockets::from_descriptors`]).
+//! open files for owners when a dump has unknown ones (docs/decisions/005-threads.md). An [`Observer`] looks at its own network
+//! namespace; those of containers need sockets that somebody opened inside ([`containers`]).
 
+mod batch;
+pub mod containers;
 pub mod edges;
 pub mod message;
 mod observer;
@@ -21,22 +25,26 @@ mod owner;
 mod proc_net;
 mod publish;
 pub mod request;
+pub mod services;
 pub mod socket;
 mod tracker;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+pub use batch::Batch;
 pub use observer::{Level, Observer};
 pub use owner::{Owner, OwnerId, Owners};
-pub use publish::{Dictionary, Observed, STEP_MS};
+pub use publish::{Observed, STEP_MS};
+pub use services::ServiceFigures;
 pub use tracker::Tracker;
 
 use tokio::sync::mpsc;
 
 use crate::clock::Tick;
-use crate::config::LinksConfig;
+use crate::config::{Config, LinksConfig, ProfileName};
 use crate::context::Board;
 use crate::detect::event::Sender;
 use crate::outgoing::Outgoing;
@@ -59,16 +67,27 @@ pub struct Watch {
     pub out: mpsc::Sender<Outgoing>,
     /// Where it is said what cannot be seen.
     pub board: Board,
+    /// Where connections of services are shown.
+    pub services: ServiceFigures,
+    /// Set when the collector wants all ends announced again.
+    pub announce: Arc<AtomicBool>,
+}
+
+/// Whether connections are observed; the profile `events` has no use for them.
+#[must_use]
+pub fn are_observed(config: &Config) -> bool {
+    config.links.enabled && config.publish.profile != ProfileName::Events
 }
 
 impl Watch {
     /// Looks until told to stop.
     pub fn run(self, stop: &Arc<AtomicBool>) {
         let mut observer = match Observer::open(&self.root, socket::WANTED) {
-            Ok(observer) => observer,
+            Ok(observer) => observer.with_containers(&self.config.helper),
             Err(reason) => return self.board.set(NAME, Err(reason)),
         };
-        let mut dictionary = Dictionary::default();
+        let mut batch = Batch::new(i64::try_from(self.config.report.as_millis()).unwrap_or(STEP_MS));
+        let mut services = services::Services::new(self.services);
         let mut minute = Tick::now().wall_ms.div_euclid(STEP_MS);
         let mut next_dump = Instant::now();
         while !stop.load(Ordering::Relaxed) {
@@ -78,15 +97,23 @@ impl Watch {
             if lost || this_minute != minute || Instant::now() >= next_dump {
                 let began = Instant::now();
                 self.board.set(NAME, observer.look(now.mono_ms));
-                next_dump = Instant::now() + self.config.interval.std().max(began.elapsed() * REST);
+                let took = began.elapsed().saturating_sub(observer.took_inside());
+                services.looked(&observer.services(), observer.owners(), now.mono_ms);
+                next_dump = Instant::now() + self.config.interval.std().max(took * REST);
             }
             if this_minute != minute {
                 let start_ms = std::mem::replace(&mut minute, this_minute) * STEP_MS;
                 let (edges, observed) = observer.take(start_ms);
-                let message = dictionary.message(edges, observer.owners(), observed, &self.sender, now);
-                // Nobody takes messages any more when the agent ends.
-                if message.is_some_and(|m| self.out.blocking_send(Outgoing::Links(Box::new(m))).is_err()) {
-                    return;
+                services.interval_began();
+                if self.announce.swap(false, Ordering::Relaxed) {
+                    batch.tell_all();
+                }
+                let messages = batch.minute(edges, &observer.active(), observed, observer.owners(), &self.sender, now);
+                for message in messages {
+                    // Nobody takes messages any more when the agent ends.
+                    if self.out.blocking_send(Outgoing::Links(Box::new(message))).is_err() {
+                        return;
+                    }
                 }
             }
             std::thread::sleep(observer.pause());
@@ -94,10 +121,11 @@ impl Watch {
     }
 }
 
-/// What would be seen on the machine below `root`, and what is missing for more; for `doctor`.
+/// What would be seen on the machine below `root` with the helper at `helper`, and what is missing for more; for `doctor`.
 ///
 /// # Errors
 /// Why nothing would be seen.
-pub fn examine(root: &Root) -> Result<String, String> {
-    Ok(Observer::open(root, socket::WANTED)?.describe())
+pub fn examine(root: &Root, helper: &Path) -> Result<String, String> {
+    let observer = Observer::open(root, socket::WANTED)?;
+    Ok(if root.is_live() { observer.describe_with(&containers::examine(helper)) } else { observer.describe() })
 }

@@ -1,11 +1,13 @@
 //! One network namespace: its sockets, what was tracked of them, and at which level.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use super::edges::{Figures, Key};
+use super::containers::Containers;
+use super::edges::{Figures, Key, Totals};
 use super::message::Record;
-use super::owner::Owners;
+use super::owner::{OwnerId, Owners};
 use super::proc_net;
 use super::publish::Observed;
 use super::socket::{SocketError, Sockets};
@@ -24,9 +26,11 @@ pub enum Level {
     Plain = 1,
     /// Also owners of all sockets, and a large buffer.
     Owners = 2,
+    /// Also the network namespaces of containers.
+    Containers = 3,
 }
 
-/// Looks at one namespace.
+/// Looks at one namespace, and into those of containers.
 #[derive(Debug)]
 pub struct Observer {
     root: Root,
@@ -39,6 +43,8 @@ pub struct Observer {
     records: Vec<Record>,
     level: Level,
     lost: u64,
+    containers: Option<Containers>,
+    took_inside: Duration,
 }
 
 impl Observer {
@@ -76,11 +82,24 @@ impl Observer {
             records: Vec::new(),
             level,
             lost: 0,
+            containers: None,
+            took_inside: Duration::ZERO,
         }
+    }
+
+    /// Looks into containers too, through the helper whose socket is `path`; it may come later.
+    #[must_use]
+    pub fn with_containers(self, path: &Path) -> Self {
+        // What a helper passes is of the live machine, and a machine without netlink has none.
+        let containers = (self.root.is_live() && self.sockets.is_some()).then(|| Containers::new(path));
+        Self { containers, ..self }
     }
 
     /// Hears of closed sockets. Says whether events were lost, so that a dump has to repair what is known.
     pub fn hear(&mut self) -> bool {
+        if let Some(containers) = &mut self.containers {
+            containers.hear(&self.owners);
+        }
         let Some(sockets) = &mut self.sockets else { return false };
         let (tracker, owners) = (&mut self.tracker, &self.owners);
         // Another failure than a full buffer shows at the next dump as well, which tells it.
@@ -95,6 +114,11 @@ impl Observer {
     /// What cannot be seen, for the board.
     pub fn look(&mut self, now_ms: u64) -> Result<(), String> {
         self.dump(now_ms).map_err(|e| e.to_string())?;
+        if let Some(containers) = &mut self.containers {
+            let began = Instant::now();
+            containers.look(&mut self.owners, now_ms);
+            self.took_inside = began.elapsed();
+        }
         if self.owners.search(now_ms) {
             self.dump(now_ms).map_err(|e| e.to_string())?;
         }
@@ -118,10 +142,33 @@ impl Observer {
 
     /// The edges of the interval that began at `start_ms`.
     pub fn take(&mut self, start_ms: i64) -> (HashMap<Key, Figures>, Observed) {
-        let edges = self.tracker.take(&self.owners);
+        let mut edges = self.tracker.take(&self.owners);
+        if let Some(containers) = &mut self.containers {
+            self.lost += containers.take(&self.owners, &mut edges);
+        }
         self.owners.tidy();
         let overflows = u32::try_from(std::mem::take(&mut self.lost)).unwrap_or(u32::MAX);
-        (edges, Observed { start_ms, level: self.level as u8, overflows })
+        (edges, Observed { start_ms, level: self.level() as u8, overflows })
+    }
+
+    /// Connections open now, by edge.
+    #[must_use]
+    pub fn active(&self) -> HashMap<Key, u32> {
+        let mut active = self.tracker.active(&self.owners);
+        if let Some(containers) = &self.containers {
+            containers.active(&self.owners, &mut active);
+        }
+        active
+    }
+
+    /// What each service did in the interval so far, as a client and as a server.
+    #[must_use]
+    pub fn services(&self) -> HashMap<(OwnerId, bool), Totals> {
+        let mut services = self.tracker.services();
+        if let Some(containers) = &self.containers {
+            containers.services(&self.owners, &mut services);
+        }
+        services
     }
 
     /// The owners found so far.
@@ -133,7 +180,22 @@ impl Observer {
     /// The level of observation.
     #[must_use]
     pub fn level(&self) -> Level {
-        self.level
+        // One level has all that is below it.
+        let seen = self.level == Level::Owners && self.containers.as_ref().is_some_and(Containers::are_seen);
+        if seen { Level::Containers } else { self.level }
+    }
+
+    /// What is seen inside containers, if they are looked into.
+    #[must_use]
+    pub fn containers(&self) -> Option<&Containers> {
+        self.containers.as_ref()
+    }
+
+    /// How much of the last look was for containers: those have an account of their own, and a busy one does not make looks at this
+    /// namespace rare.
+    #[must_use]
+    pub fn took_inside(&self) -> Duration {
+        self.took_inside
     }
 
     /// Time until events have to be read again: a buffer of the stock size holds 166 of them.
@@ -141,23 +203,36 @@ impl Observer {
     pub fn pause(&self) -> Duration {
         Duration::from_millis(match &self.sockets {
             None => 500,
-            Some(sockets) if sockets.room >= LARGE => 250,
+            Some(sockets) if self.least_room(sockets.room) >= LARGE => 250,
             Some(_) => 100,
         })
+    }
+
+    fn least_room(&self, own: usize) -> usize {
+        self.containers.as_ref().and_then(Containers::least_room).map_or(own, |least| least.min(own))
     }
 
     /// In plain words: the level and what is missing for a higher one.
     #[must_use]
     pub fn describe(&self) -> String {
+        let inside = self
+            .containers
+            .as_ref()
+            .map_or_else(|| "containers with a network of their own are not seen".to_owned(), Containers::describe);
+        self.describe_with(&inside)
+    }
+
+    /// The same, with what is known of containers from elsewhere.
+    #[must_use]
+    pub fn describe_with(&self, inside: &str) -> String {
         match (self.level, &self.sockets) {
             (Level::Owners, _) => {
-                "level 2: every connection of this network namespace and its owner; containers with a network of their own are \
-                 not seen"
-                    .to_owned()
+                let level = self.level() as u8;
+                format!("level {level}: every connection of this network namespace and its owner; {inside}")
             }
             (Level::Plain, Some(sockets)) => format!(
                 "level 1: every connection; owners by control group or of this user only (all need CAP_SYS_PTRACE), \
-                 {} KiB for events (more needs CAP_NET_ADMIN)",
+                 {} KiB for events (more needs CAP_NET_ADMIN); {inside}",
                 sockets.room / 1024
             ),
             _ => format!("level 0: {}; connections are read from /proc/net, short ones are not seen", self.without),

@@ -7,6 +7,7 @@
 //!
 //! Who cannot be named stays visible as unattributed.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::os::unix::fs::DirEntryExt as _;
@@ -30,6 +31,9 @@ const MOST_KNOWN: usize = 32_768;
 const MOST_FILES: usize = 50_000;
 const MOST_GROUPS: usize = 16_384;
 const DEPTH: usize = 12;
+/// When the table is three quarters full, owners that nobody asked about for so many rounds of [`Owners::tidy`] are forgotten. By then no
+/// message and no dictionary of ends has their number any more; it is not used again.
+const FORGOTTEN: u32 = 150;
 /// Distance of searches, at least; and at least so many times what the last one took.
 const SEARCH_EVERY_MS: u64 = 10_000;
 const REST: u64 = 500;
@@ -41,6 +45,17 @@ pub struct Owner {
     pub name: Arc<str>,
     /// How it was found.
     pub kind: OwnerKind,
+    /// Inode of the container's network namespace that this end is in; 0 in the agent's own.
+    pub scope: u32,
+}
+
+/// The network namespace that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Its inode; 0 for the agent's own.
+    pub scope: u32,
+    /// Whose it is, from [`Owners::of_namespace`]: the owner of what nothing better is known of.
+    pub owner: OwnerId,
 }
 
 /// Who used a peer, lately.
@@ -51,16 +66,28 @@ struct Memory {
     total: u32,
 }
 
+/// An owner, and the round in which it was last asked about.
+#[derive(Debug)]
+struct Entry {
+    owner: Owner,
+    used: Cell<u32>,
+}
+
 /// All owners that were found.
 #[derive(Debug)]
 pub struct Owners {
     proc: PathBuf,
     unified: Option<PathBuf>,
-    table: Vec<Owner>,
+    nobody: Owner,
+    table: HashMap<OwnerId, Entry>,
+    next: OwnerId,
+    round: u32,
     ids: HashMap<Owner, OwnerId>,
     groups: HashMap<u64, OwnerId>,
     inodes: HashMap<u32, OwnerId>,
-    memory: HashMap<(IpAddr, u16), Memory>,
+    /// By namespace as well: the same address is somebody else's there.
+    memory: HashMap<(u32, IpAddr, u16), Memory>,
+    place: Cell<Place>,
     unknown_groups: bool,
     unknown_inodes: HashSet<u32>,
     search_after_ms: u64,
@@ -75,15 +102,19 @@ impl Owners {
             Layout::V1(v1) => v1.unified,
             Layout::None => None,
         };
-        let nobody = Owner { name: "".into(), kind: OwnerKind::Unattributed };
+        let nobody = Owner { name: "".into(), kind: OwnerKind::Unattributed, scope: 0 };
         Self {
             proc: root.join("proc"),
             unified,
-            table: vec![nobody.clone()],
+            nobody: nobody.clone(),
+            table: HashMap::new(),
+            next: UNATTRIBUTED + 1,
+            round: 0,
             ids: HashMap::from([(nobody, UNATTRIBUTED)]),
             groups: HashMap::new(),
             inodes: HashMap::new(),
             memory: HashMap::new(),
+            place: Cell::default(),
             unknown_groups: false,
             unknown_inodes: HashSet::new(),
             search_after_ms: 0,
@@ -93,28 +124,85 @@ impl Owners {
     /// The owner with this number.
     #[must_use]
     pub fn get(&self, id: OwnerId) -> &Owner {
-        self.table.get(id as usize).unwrap_or(&self.table[0])
+        self.touch(id);
+        self.table.get(&id).map_or(&self.nobody, |entry| &entry.owner)
+    }
+
+    /// It still has connections: it is not to be forgotten.
+    pub fn touch(&self, id: OwnerId) {
+        if let Some(entry) = self.table.get(&id) {
+            entry.used.set(self.round);
+        }
+    }
+
+    /// From now on sockets and peers are those of this namespace; the default is the agent's own.
+    pub fn enter(&self, place: Place) {
+        self.place.set(place);
+    }
+
+    /// The owner of a container's namespace with this inode, by the text of a process's `/proc/PID/cgroup`; it has no name
+    /// where that tells neither unit nor container.
+    pub fn of_namespace(&mut self, scope: u32, text: &str) -> OwnerId {
+        let named = unit_of_process(text).and_then(|name| Some((kind_of(&name)?, name)));
+        let (kind, name) = named.unwrap_or((OwnerKind::Unattributed, String::new()));
+        let everywhere = self.id(&name, kind);
+        self.within(everywhere, scope)
+    }
+
+    /// The same owner, without the namespace.
+    #[must_use]
+    pub fn everywhere(&self, id: OwnerId) -> OwnerId {
+        let owner = self.get(id);
+        if owner.scope == 0 {
+            return id;
+        }
+        self.ids.get(&Owner { scope: 0, ..owner.clone() }).copied().unwrap_or(id)
+    }
+
+    /// Forgets what was remembered of a namespace that is gone.
+    pub fn forget(&mut self, scope: u32) {
+        self.memory.retain(|(s, ..), _| *s != scope);
     }
 
     /// The owner of a socket out of a dump, as far as is known; what is not known is searched for by [`Self::search`].
     pub fn of(&mut self, record: &Record) -> OwnerId {
+        let place = self.place.get();
+        let named = !self.get(place.owner).name.is_empty();
+        match self.found(record, named) {
+            Some(UNATTRIBUTED) => UNATTRIBUTED,
+            Some(id) => self.within(id, place.scope),
+            None => place.owner,
+        }
+    }
+
+    /// What is known of a socket itself; none when it is whose the namespace is (`named`).
+    fn found(&mut self, record: &Record, named: bool) -> Option<OwnerId> {
         // 0 is not told, 1 is the root: no owner.
         if record.cgroup > 1 && self.unified.is_some() {
             match self.groups.get(&record.cgroup) {
-                Some(&id) if id != UNATTRIBUTED => return id,
+                Some(&id) if id != UNATTRIBUTED => return Some(id),
                 Some(_) => {}
-                None => self.unknown_groups = true,
+                None => {
+                    self.unknown_groups = true;
+                    // A pod's containers share a namespace: the next search may tell which one it is.
+                    if named {
+                        return Some(UNATTRIBUTED);
+                    }
+                }
             }
         }
-        if record.inode == 0 {
-            return UNATTRIBUTED;
+        if named {
+            return None;
         }
-        self.inodes.get(&record.inode).copied().unwrap_or_else(|| {
+        if record.inode == 0 {
+            return Some(UNATTRIBUTED);
+        }
+        Some(self.inodes.get(&record.inode).copied().unwrap_or_else(|| {
             if self.unknown_inodes.len() < MOST_KNOWN {
                 self.unknown_inodes.insert(record.inode);
             }
             UNATTRIBUTED
-        })
+        }))
     }
 
     /// Looks for what [`Self::of`] did not know, when the last search is long enough ago. Returns whether it did.
@@ -137,6 +225,7 @@ impl Owners {
 
     /// Takes note of who uses a peer.
     pub fn remember(&mut self, peer: (IpAddr, u16), owner: OwnerId) {
+        let peer = (self.place.get().scope, peer.0, peer.1);
         if owner == UNATTRIBUTED || (self.memory.len() >= MOST_KNOWN && !self.memory.contains_key(&peer)) {
             return;
         }
@@ -155,13 +244,23 @@ impl Owners {
     /// Who last used a peer, and how sure that is: 0.5 to 0.9.
     #[must_use]
     pub fn remembered(&self, peer: (IpAddr, u16)) -> Option<(OwnerId, f32)> {
-        let memory = self.memory.get(&peer)?;
+        let memory = self.memory.get(&(self.place.get().scope, peer.0, peer.1))?;
         let share = memory.same as f32 / memory.total.max(1) as f32;
         Some((memory.owner, (0.9 * share).clamp(0.5, 0.9)))
     }
 
-    /// Forgets what grew too large; to be called from time to time.
+    /// Forgets what grew too large; to be called each minute.
     pub fn tidy(&mut self) {
+        self.round = self.round.wrapping_add(1);
+        if self.table.len() > MOST_OWNERS / 4 * 3 {
+            let round = self.round;
+            self.table.retain(|_, entry| round.wrapping_sub(entry.used.get()) < FORGOTTEN);
+            let known = |id: OwnerId| id == UNATTRIBUTED || self.table.contains_key(&id);
+            self.ids.retain(|_, id| known(*id));
+            self.groups.retain(|_, id| known(*id));
+            self.inodes.retain(|_, id| known(*id));
+            self.memory.retain(|_, memory| known(memory.owner));
+        }
         if self.inodes.len() > MOST_KNOWN / 2 {
             self.inodes.clear();
         }
@@ -174,15 +273,29 @@ impl Owners {
     }
 
     fn id(&mut self, name: &str, kind: OwnerKind) -> OwnerId {
-        let owner = Owner { name: name.into(), kind };
+        if name.is_empty() { UNATTRIBUTED } else { self.number(Owner { name: name.into(), kind, scope: 0 }) }
+    }
+
+    /// The same owner, in a namespace.
+    fn within(&mut self, id: OwnerId, scope: u32) -> OwnerId {
+        let owner = self.get(id);
+        if owner.scope == scope {
+            return id;
+        }
+        let owner = Owner { scope, ..owner.clone() };
+        self.number(owner)
+    }
+
+    fn number(&mut self, owner: Owner) -> OwnerId {
         if let Some(&id) = self.ids.get(&owner) {
             return id;
         }
-        if name.is_empty() || self.table.len() >= MOST_OWNERS {
+        if self.table.len() >= MOST_OWNERS {
             return UNATTRIBUTED;
         }
-        let id = self.table.len() as OwnerId;
-        self.table.push(owner.clone());
+        let id = self.next;
+        self.next += 1;
+        self.table.insert(id, Entry { owner: owner.clone(), used: Cell::new(self.round) });
         self.ids.insert(owner, id);
         id
     }
@@ -319,6 +432,60 @@ mod tests {
         assert_eq!((&*owners.get(job).name, owners.get(job).kind), ("job", OwnerKind::Executable));
         assert_eq!(owners.of(&record(5, 0)), UNATTRIBUTED);
         assert!(!owners.search(60_000), "who was not found is not searched for again");
+    }
+
+    #[test]
+    fn a_containers_namespace_has_an_owner_and_a_memory_of_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let group = |path: &str| {
+            let path = folder.path().join("sys/fs/cgroup").join(path);
+            std::fs::create_dir_all(&path).expect("made");
+            std::fs::metadata(&path).expect("it is there").ino()
+        };
+        let id = "4f0c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7";
+        let pause = group("kubepods/pod1/pause");
+        let container = group(&format!("kubepods/pod1/cri-containerd-{id}.scope"));
+        std::fs::write(folder.path().join("sys/fs/cgroup/cgroup.controllers"), "cpu\n").expect("written");
+        let mut owners = Owners::new(&Root::new(folder.path()));
+        let text = "0::/system.slice/docker-4f0c1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f708192a3b4c5d6e7.scope\n";
+        let owner = owners.of_namespace(77, text);
+        let name = |owners: &Owners, id| (owners.get(id).name.to_string(), owners.get(id).scope);
+        assert_eq!(name(&owners, owner), ("docker-4f0c1a2b3c4d".to_owned(), 77));
+        assert_eq!(name(&owners, owners.everywhere(owner)), ("docker-4f0c1a2b3c4d".to_owned(), 0));
+        let nameless = owners.of_namespace(78, "0::/\n");
+        assert_eq!((name(&owners, nameless), nameless == UNATTRIBUTED), ((String::new(), 78), false));
+
+        let peer = (IpAddr::from(Ipv4Addr::LOCALHOST), 6379);
+        owners.remember(peer, 5);
+        owners.enter(Place { scope: 77, owner });
+        assert_eq!(owners.remembered(peer), None, "another loopback");
+        assert_eq!(owners.of(&record(9, 0)), owner, "all that is inside, without a search");
+        assert_eq!(owners.of(&record(9, container)), UNATTRIBUTED, "not yet known");
+        assert!(owners.search(1000));
+        let better = owners.of(&record(9, container));
+        assert_eq!(name(&owners, better), ("containerd-4f0c1a2b3c4d".to_owned(), 77));
+        assert_eq!(owners.of(&record(9, pause)), owner, "a group that has no name");
+        owners.remember(peer, better);
+        owners.forget(77);
+        assert_eq!(owners.remembered(peer), None);
+        owners.enter(Place::default());
+        assert_eq!(owners.remembered(peer).map(|(id, _)| id), Some(5));
+    }
+
+    #[test]
+    fn owners_that_nobody_asks_about_make_room() {
+        let mut owners = Owners::new(&Root::new("/nonexistent"));
+        let stays = owners.id("web.service", OwnerKind::Unit);
+        let many: Vec<OwnerId> =
+            (0..MOST_OWNERS).map(|i| owners.id(&format!("run-{i}.scope"), OwnerKind::Unit)).collect();
+        assert_eq!((many.last(), owners.table.len()), (Some(&UNATTRIBUTED), MOST_OWNERS), "the table is bounded");
+        for _ in 0..FORGOTTEN {
+            assert_eq!(&*owners.get(stays).name, "web.service");
+            owners.tidy();
+        }
+        assert_eq!((owners.table.len(), owners.get(many[0]).kind), (1, OwnerKind::Unattributed));
+        let new = owners.id("run-0.scope", OwnerKind::Unit);
+        assert!(!many.contains(&new) && new != stays, "numbers are not used again");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From edges to `links` messages: ends are announced in a dictionary, and only edges on which something happened are told.
+//! From edges to `links` messages: ends are numbered in a dictionary and announced with their first use.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,7 +13,7 @@ use super::owner::{OwnerId, Owners, UNATTRIBUTED};
 use crate::clock::Tick;
 use crate::detect::event::Sender;
 
-/// Length of an interval.
+/// The shortest interval.
 pub const STEP_MS: i64 = 60_000;
 /// An end is announced with its first use in each hour: what a collector missed it learns soon.
 const ANNOUNCED_MS: i64 = 3_600_000;
@@ -26,6 +26,8 @@ struct End {
     address: Option<IpAddr>,
     port: u16,
     owner: Option<OwnerId>,
+    /// The container's network namespace in which the address means something; 0 for the node's own.
+    scope: u32,
 }
 
 /// The dictionary of ends.
@@ -35,10 +37,10 @@ pub struct Dictionary {
     ends: HashMap<End, (u32, i64)>,
 }
 
-/// What was observed in an interval, beside its edges.
+/// What was observed in a minute, beside its edges.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed {
-    /// Start of the interval, Unix milliseconds.
+    /// Start of the minute, Unix milliseconds.
     pub start_ms: i64,
     /// Level of observation.
     pub level: u8,
@@ -46,38 +48,63 @@ pub struct Observed {
     pub overflows: u32,
 }
 
+/// The time that figures are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Interval {
+    /// Start, Unix milliseconds.
+    pub start_ms: i64,
+    /// Length.
+    pub length_ms: i64,
+}
+
+/// What one message tells.
+#[derive(Debug)]
+pub struct Part {
+    /// Edges and their figures.
+    pub edges: Vec<(Key, Figures)>,
+    /// Of which time.
+    pub interval: Interval,
+    /// How it was observed.
+    pub observed: Observed,
+    /// Edges that are not told because they go on as they were told.
+    pub steady: u32,
+}
+
 impl Dictionary {
-    /// The message of an interval; none when there is nothing to tell.
-    pub fn message(
-        &mut self,
-        edges: HashMap<Key, Figures>,
-        owners: &Owners,
-        observed: Observed,
-        sender: &Sender,
-        now: Tick,
-    ) -> Option<Links> {
-        let hour = observed.start_ms.div_euclid(ANNOUNCED_MS);
+    /// The message.
+    pub fn message(&mut self, part: Part, owners: &Owners, sender: &Sender, now: Tick) -> Links {
+        let Part { edges, interval, observed, steady } = part;
+        let hour = interval.start_ms.div_euclid(ANNOUNCED_MS);
         let mut endpoints = Vec::new();
         let mut edges: Vec<Edge> = edges
             .into_iter()
             .map(|(key, figures)| {
-                let local = End { address: key.local, port: key.port, owner: Some(key.owner) };
-                let peer = End { address: key.peer, port: key.peer_port, owner: None };
+                let scope = owners.get(key.owner).scope;
+                let local = End { address: key.local, port: key.port, owner: Some(key.owner), scope };
+                // An address outside is the same from wherever it is seen; each namespace has a loopback of its own.
+                let scope = if key.peer.is_some_and(|peer| peer.is_loopback()) { scope } else { 0 };
+                let peer = End { address: key.peer, port: key.peer_port, owner: None, scope };
                 let local = self.number(local, hour, owners, &mut endpoints);
                 edge(local, self.number(peer, hour, owners, &mut endpoints), key, figures)
             })
             .collect();
         self.ends.retain(|_, (_, used)| hour - *used < FORGOTTEN_HOURS);
         edges.sort_unstable_by_key(|e| (e.local, e.peer));
-        (!edges.is_empty() || observed.overflows > 0).then(|| Links {
+        Links {
             head: sender.head(now),
-            start_ms: observed.start_ms,
-            step_s: (STEP_MS / 1000) as u32,
+            start_ms: interval.start_ms,
+            step_s: u32::try_from(interval.length_ms / 1000).unwrap_or(u32::MAX),
             level: observed.level,
             overflows: observed.overflows,
             endpoints,
             edges,
-        })
+            steady,
+        }
+    }
+
+    /// Announces each end again with its next use.
+    pub fn announce_all(&mut self) {
+        self.ends.values_mut().for_each(|(_, used)| *used -= 1);
     }
 
     fn number(&mut self, end: End, hour: i64, owners: &Owners, announced: &mut Vec<EndpointDef>) -> u32 {
@@ -102,8 +129,9 @@ impl Dictionary {
             id,
             address: end.address.map(|a| a.to_string()).unwrap_or_default(),
             port: end.port,
-            owner: owner.filter(|_| end.owner != Some(UNATTRIBUTED)).map(|o| o.name.to_string()),
+            owner: owner.filter(|o| !o.name.is_empty()).map(|o| o.name.to_string()),
             owner_kind: owner.map(|o| if o.name.is_empty() { OwnerKind::Unattributed } else { o.kind }),
+            scope: (end.scope != 0).then_some(end.scope),
         });
         id
     }
@@ -133,42 +161,5 @@ fn edge(local: u32, peer: u32, key: Key, mut figures: Figures) -> Edge {
         accept_queue: figures.accept_queue,
         confidence: Num::quantised(if key.owner == UNATTRIBUTED { 0.0 } else { figures.confidence() }),
         ports: figures.ports.ports().to_vec(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::source::Root;
-    use std::net::Ipv4Addr;
-
-    #[test]
-    fn ends_are_announced_once_an_hour() {
-        let owners = Owners::new(&Root::new("/nonexistent"));
-        let sender = Sender { node: "n".parse().expect("an id"), boot: Default::default() };
-        let mut dictionary = Dictionary::default();
-        let key = Key {
-            transport: Transport::Tcp,
-            server: false,
-            local: None,
-            port: 0,
-            owner: UNATTRIBUTED,
-            peer: Some(Ipv4Addr::LOCALHOST.into()),
-            peer_port: 80,
-        };
-        let mut at = |minute: i64| {
-            let mut figures = Figures::default();
-            figures.connects = 3;
-            let edges = HashMap::from([(key, figures)]);
-            let observed = Observed { start_ms: minute * STEP_MS, level: 1, overflows: 0 };
-            dictionary.message(edges, &owners, observed, &sender, Tick::default()).expect("an edge")
-        };
-        let first = at(60);
-        assert_eq!((first.endpoints.len(), first.edges.len(), first.start_ms), (2, 1, 3_600_000));
-        assert_eq!(first.endpoints[0].owner_kind, Some(OwnerKind::Unattributed));
-        assert!(at(119).endpoints.is_empty());
-        assert_eq!(at(120).endpoints, first.endpoints, "the same numbers");
-        let nothing = Observed { start_ms: 0, level: 1, overflows: 0 };
-        assert_eq!(dictionary.message(HashMap::new(), &owners, nothing, &sender, Tick::default()), None);
     }
 }

@@ -24,6 +24,8 @@ pub const WANTED: usize = 4 << 20;
 const DESTROY: u32 = 0xf;
 /// The kernel answers a dump while it is asked; this much silence means it never will.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Events taken in with one call.
+const MOST_AT_ONCE: usize = 16_384;
 
 /// Why a namespace cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -124,13 +126,14 @@ impl Sockets {
         }
     }
 
-    /// All closed sockets that wait to be heard of. Returns how many were lost since the last call.
+    /// Closed sockets that wait to be heard of. Returns how many were lost since the last call.
     ///
     /// # Errors
     /// When the socket fails for another reason than a full buffer.
     pub fn closed(&mut self, mut each: impl FnMut(&Record)) -> Result<u64, SocketError> {
         let mut lost = 0;
-        loop {
+        // More than any buffer holds: who closes sockets faster than they are read does not keep the reader for ever.
+        for _ in 0..MOST_AT_ONCE {
             match recv(&self.hearing, &mut self.buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) => {
                     for message in messages(&self.buffer[..length]) {
@@ -145,6 +148,7 @@ impl Sockets {
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(lost)
     }
 
     /// How many events the kernel dropped since it was asked last; at least one, as it says that some were.

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::edges::{Edges, Figures, Key};
+use super::edges::{Edges, Figures, Key, Totals};
 use super::message::{Info, LISTEN, Record, Transport};
 use super::owner::{OwnerId, Owners, UNATTRIBUTED};
 
@@ -64,6 +64,8 @@ struct Listener {
     address: IpAddr,
     owner: OwnerId,
     seen_ms: u64,
+    /// Its accept queue now, and the largest of the interval.
+    waiting: u32,
     queue: u32,
 }
 
@@ -84,9 +86,17 @@ pub struct Tracker {
     dumped_ms: u64,
     /// Time between the last two dumps: what one sighting stands for.
     between_ms: u64,
+    /// Connections followed, where that is fewer than [`MOST`].
+    room: Option<usize>,
 }
 
 impl Tracker {
+    /// Follows so many connections at most.
+    #[must_use]
+    pub fn with_room(room: usize) -> Self {
+        Self { room: Some(room), ..Self::default() }
+    }
+
     /// Takes in a whole dump. `events` says whether ends are told by events; without them what is gone has ended.
     pub fn dumped(&mut self, records: &[Record], owners: &mut Owners, events: bool, now_ms: u64) {
         self.between_ms = now_ms.saturating_sub(if self.dump == 0 { now_ms } else { self.dumped_ms });
@@ -141,9 +151,11 @@ impl Tracker {
 
     /// The interval's edges. What is unattributed is looked up once more: memory may know by now.
     pub fn take(&mut self, owners: &Owners) -> HashMap<Key, Figures> {
+        // Asked about, so that they are not forgotten while their connections are open.
+        self.listeners.values().flatten().for_each(|l| owners.touch(l.owner));
         for live in self.live.values() {
+            owners.touch(live.key.owner);
             if let Some(figures) = self.edges.seen(&live.key) {
-                figures.active += 1;
                 figures.ports.insert(live.client_port);
             }
         }
@@ -167,7 +179,42 @@ impl Tracker {
             }
         }
         named.retain(|_, figures| figures.moved());
+        let active = self.active(owners);
+        named.iter_mut().for_each(|(key, figures)| figures.active = active.get(key).copied().unwrap_or(0));
         named
+    }
+
+    /// Connections open now, by edge.
+    #[must_use]
+    pub fn active(&self, owners: &Owners) -> HashMap<Key, u32> {
+        let mut active = HashMap::new();
+        for live in self.live.values().filter(|live| live.connected) {
+            let mut key = live.key;
+            if key.owner == UNATTRIBUTED
+                && let Some((owner, _)) = self.by_now(&key, owners)
+            {
+                key.owner = owner;
+            }
+            *active.entry(key).or_default() += 1;
+        }
+        active
+    }
+
+    /// What each service did in the interval so far, as a client and as a server.
+    #[must_use]
+    pub fn services(&self) -> HashMap<(OwnerId, bool), Totals> {
+        let mut services: HashMap<(OwnerId, bool), Totals> = HashMap::new();
+        for (key, figures) in self.edges.iter().filter(|(key, _)| key.owner != UNATTRIBUTED) {
+            services.entry((key.owner, key.server)).or_default().add(figures);
+        }
+        for live in self.live.values().filter(|live| live.connected && live.key.owner != UNATTRIBUTED) {
+            services.entry((live.key.owner, live.key.server)).or_default().active += 1;
+        }
+        for listener in self.listeners.values().flatten().filter(|l| l.owner != UNATTRIBUTED) {
+            let totals = services.entry((listener.owner, true)).or_default();
+            totals.accept_queue = totals.accept_queue.max(listener.waiting);
+        }
+        services
     }
 
     /// Connections followed now.
@@ -194,11 +241,13 @@ impl Tracker {
         match same_port.iter_mut().find(|l| l.address == record.local) {
             Some(l) => {
                 l.owner = if owner == UNATTRIBUTED && now_ms - l.seen_ms < LISTENER_KEPT_MS { l.owner } else { owner };
+                l.waiting = record.queue;
                 l.queue = l.queue.max(record.queue);
                 l.seen_ms = now_ms;
             }
             None if room => {
-                same_port.push(Listener { address: record.local, owner, seen_ms: now_ms, queue: record.queue });
+                let (address, queue) = (record.local, record.queue);
+                same_port.push(Listener { address, owner, seen_ms: now_ms, waiting: queue, queue });
             }
             None => {}
         }
@@ -206,7 +255,7 @@ impl Tracker {
 
     fn open(&mut self, record: &Record, owners: &mut Owners, now_ms: u64) {
         let info = record.info.unwrap_or_default();
-        let full = self.live.len() >= MOST;
+        let full = self.live.len() >= self.room.unwrap_or(MOST);
         let certain = match self.live.get_mut(&record.cookie) {
             Some(live) => {
                 live.dump = self.dump;

@@ -16,6 +16,7 @@ pub mod filesystem;
 mod frame;
 pub mod hardware;
 mod keyed;
+pub mod link;
 pub mod load;
 pub mod logs;
 pub mod memory;

@@ -10,9 +10,10 @@ use super::task::{Refresher, Task};
 use super::{Root, Source};
 use crate::config::Config;
 use crate::context::LogCounts;
+use crate::links::{self, ServiceFigures};
 
 /// The names of all sources, as `sampling.disable` takes them.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: [&str; 19] = [
     "cpu",
     "load",
     "memory",
@@ -31,6 +32,7 @@ pub const NAMES: [&str; 18] = [
     "log",
     "statsd",
     "scrape",
+    "link",
 ];
 
 /// The sources of a node, and what other parts share with them.
@@ -49,6 +51,8 @@ pub struct Sources {
     pub answers: Answers,
     /// Where the journal's lines are counted.
     pub logs: LogCounts,
+    /// Where connections of services are shown.
+    pub links: ServiceFigures,
 }
 
 /// Makes the sources of the machine below `root`, without those that `config` leaves out.
@@ -76,7 +80,12 @@ pub fn all(root: &Root, config: &Config) -> Sources {
     let Services { sources, processes, mut refreshers, tasks, answers, logs } = services::all(root, config);
     list.extend(sources);
     refreshers.extend(refresh_file_systems);
-    Sources { list, file_systems, processes, refreshers, tasks, answers, logs }
+    let links = ServiceFigures::default();
+    // The dearest in number of series, and the map has them too: they go first when the table is full.
+    if links::are_observed(config) && sampling.disable.iter().all(|name| name != "link") {
+        list.push(Box::new(super::link::Link::new(links.clone())));
+    }
+    Sources { list, file_systems, processes, refreshers, tasks, answers, logs, links }
 }
 
 #[cfg(test)]

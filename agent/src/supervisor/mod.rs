@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::analysis::{Analysis, AnalysisStatus, Inputs, SharedDictionary};
 use crate::clock::Tick;
-use crate::config::{Config, ProfileName};
+use crate::config::Config;
 use crate::context::boot::{self, Marker};
 use crate::context::{self, Board, Reporter, Units};
 use crate::detect::event::Sender;
@@ -27,7 +27,7 @@ use crate::fleet::Pull;
 use crate::fleet::maintenance::Mark;
 use crate::health::Budget;
 use crate::inventory;
-use crate::links;
+use crate::links::{self, ServiceFigures};
 use crate::outgoing::Outgoing;
 use crate::publish::NetStatus;
 use crate::ring::queue::Received;
@@ -86,6 +86,7 @@ struct Shared {
     cost: Mutex<Cost>,
     budget: Mutex<Budget>,
     processes: Option<ProcessScan>,
+    links: ServiceFigures,
     injected: Arc<AtomicBool>,
     started: Tick,
     options: Options,
@@ -195,6 +196,7 @@ impl Agent {
             cost: Mutex::default(),
             budget: Mutex::default(),
             processes: sources.processes,
+            links: sources.links,
             injected,
             started: now,
             options,
@@ -202,6 +204,7 @@ impl Agent {
         });
 
         let (stop_net, stopped) = watch::channel(None);
+        let announce = Arc::new(AtomicBool::new(false));
         let net = Network {
             shared: Arc::clone(&shared),
             sender,
@@ -211,6 +214,7 @@ impl Agent {
             live,
             pulls: pulls_in,
             watch_until,
+            announce: Arc::clone(&announce),
             stopped,
             tasks,
         };
@@ -219,7 +223,7 @@ impl Agent {
         let analyse = spawn("tacit-analyse", move || analyse(analysis, receiver, pulls))?;
         let (stop, interval) = (Arc::clone(&stop_threads), shared.config.sampling.interval.std());
         let sample = spawn("tacit-sample", move || sampler.run(interval, frames, || stop.load(Ordering::Relaxed)))?;
-        let links = start_links(&shared, out, &stop_threads)?;
+        let links = start_links(&shared, out, announce, &stop_threads)?;
         Ok(Self { shared, stop_threads, stop_net, marker, sample, analyse, links, net })
     }
 
@@ -257,15 +261,28 @@ impl Agent {
     }
 }
 
-/// The thread that observes connections; the profile `events` has no use for it.
-fn start_links(shared: &Shared, out: mpsc::Sender<Outgoing>, stop: &Arc<AtomicBool>) -> Result<Option<JoinHandle<()>>> {
+/// The thread that observes connections.
+fn start_links(
+    shared: &Shared,
+    out: mpsc::Sender<Outgoing>,
+    announce: Arc<AtomicBool>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Option<JoinHandle<()>>> {
     let config = &shared.config;
-    if !config.links.enabled || config.publish.profile == ProfileName::Events {
+    if !links::are_observed(config) {
         return Ok(None);
     }
     let root = Root::live();
     let sender = Sender { node: shared.node.clone(), boot: inventory::boot_id(&root) };
-    let watch = links::Watch { root, config: config.links.clone(), sender, out, board: shared.board.clone() };
+    let watch = links::Watch {
+        root,
+        config: config.links.clone(),
+        sender,
+        out,
+        board: shared.board.clone(),
+        services: shared.links.clone(),
+        announce,
+    };
     let stop = Arc::clone(stop);
     spawn("tacit-slow-link", move || watch.run(&stop)).map(Some)
 }

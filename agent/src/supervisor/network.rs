@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result};
@@ -30,6 +30,8 @@ pub(super) struct Network {
     pub(super) live: mpsc::Receiver<tacit_wire::message::ResultBody>,
     pub(super) pulls: mpsc::Sender<Pull>,
     pub(super) watch_until: Arc<AtomicU64>,
+    /// Tells the observer of connections that ends are to be announced again.
+    pub(super) announce: Arc<AtomicBool>,
     pub(super) stopped: watch::Receiver<Option<&'static str>>,
     /// Watchers, probes and what else waits on sockets beside the session.
     pub(super) tasks: Vec<Task>,
@@ -71,6 +73,7 @@ impl Network {
             self.pulls,
             diagnose,
             MarkFile::new(&self.shared.config.node.data_dir),
+            self.announce,
         );
         let net = Net::new(Parts {
             site,

@@ -204,3 +204,110 @@ fn a_full_buffer_is_counted_and_recovered_from() {
     let (edges, observed) = observer.take(60_000);
     assert_eq!((sum(&edges, false).connects, sum(&edges, true).connects, observed.overflows), (50, 50, 0));
 }
+
+/// What kernel 6.18 on x86-64 wrote of a listener, one connection over each of IPv4 and IPv6, a UDP socket with a peer, their ends, and a refused
+/// connect (`sock_diag/*.bin`, one file a question).
+#[cfg(target_endian = "little")]
+#[test]
+fn recorded_answers_of_the_kernel_are_understood() {
+    use tacit_agent::links::message::{LISTEN, Message, Record, Transport, messages};
+    let sockets = |bytes: &[u8]| -> Vec<Record> {
+        let socket = |m| if let Message::Socket(record) = m { Some(record) } else { None };
+        messages(bytes).filter_map(socket).collect()
+    };
+    let four = sockets(include_bytes!("sock_diag/dump-tcp4.bin"));
+    let [listener, server, client] = four[..] else { panic!("{four:?}") };
+    assert_eq!((listener.state, listener.local_port, listener.queue, listener.inode), (LISTEN, 8080, 0, 240_521));
+    assert_eq!((server.local_port, server.remote_port, server.cgroup), (8080, 55_710, 1));
+    let moved = |r: Record| r.info.map(|i| (i.acked, i.received, i.rtt_us, i.min_rtt_us, i.retransmits));
+    assert_eq!((moved(server), moved(client)), (Some((500, 1000, 17, 5, 0)), Some((1001, 500, 27, 9, 0))));
+    assert_eq!(messages(include_bytes!("sock_diag/dump-tcp4.bin")).last(), Some(Message::Done));
+
+    let six = sockets(include_bytes!("sock_diag/dump-tcp6.bin"));
+    let [listener, client, _] = six[..] else { panic!("{six:?}") };
+    assert_eq!((listener.queue, client.remote, client.remote_port), (1, IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]), 8081));
+
+    let udp = sockets(include_bytes!("sock_diag/dump-udp4.bin"));
+    assert_eq!((udp.len(), udp[0].remote_port, udp[0].info), (1, 5353, None));
+
+    let ended = sockets(include_bytes!("sock_diag/events.bin"));
+    let [server_end, client_end, udp_end, refused] = ended[..] else { panic!("{ended:?}") };
+    assert_eq!((server_end.cookie, client_end.cookie), (server.cookie, four[2].cookie), "the same sockets");
+    assert_eq!((moved(server_end), server_end.inode, server_end.cgroup), (Some((501, 1001, 16, 5, 0)), 0, 0));
+    assert_eq!((udp_end.transport, udp_end.cookie), (Transport::Udp, udp[0].cookie));
+    assert!(refused.info.expect("tcp_info").never_connected() && refused.remote_port == 0, "{refused:?}");
+    assert!(!client_end.info.expect("tcp_info").never_connected());
+}
+
+#[test]
+fn udp_sockets_with_a_peer_are_edges_to_it() {
+    use std::net::UdpSocket;
+    use tacit_agent::links::message::Transport;
+    let Some(spaces) = Spaces::new("udp", 1) else { return };
+    spaces.enter(0);
+    let mut observer = Observer::open(&Root::live(), socket::WANTED).expect("netlink is here");
+    observer.look(0).expect("it works");
+    while_hearing([&mut observer], || {
+        spaces.enter(0);
+        for _ in 0..30 {
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            socket.connect("127.0.0.1:53").expect("no packet is sent for that");
+            let _ = socket.send(b"?");
+        }
+        // One without a peer tells nothing.
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+        let _ = socket.send_to(b"?", "127.0.0.1:5353");
+    });
+    let (edges, _) = observer.take(0);
+    let found: Vec<_> =
+        edges.iter().map(|(key, f)| (key.transport, key.server, key.peer_port, f.connects, f.failed)).collect();
+    assert_eq!(found, [(Transport::Udp, false, 53, 30, 0)]);
+}
+
+#[test]
+fn the_command_prints_who_talked_to_whom() {
+    let Some(spaces) = Spaces::new("cmd", 1) else { return };
+    spaces.enter(0);
+    serve("127.0.0.1:80");
+    // A child starts in the namespace of the thread that starts it.
+    let agent = Command::new(env!("CARGO_BIN_EXE_tacit-agent"))
+        .args(["links", "--for", "3s", "--json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    (0..20).for_each(|_| ask("127.0.0.1:80".parse().expect("an address")));
+    let out = agent.wait_with_output().expect("it ends");
+    let edges: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    let sum = |role: &str| {
+        let of = edges.as_array().into_iter().flatten().filter(|e| e["role"] == role);
+        of.map(|e| e["connects"].as_u64().unwrap_or(0)).sum::<u64>()
+    };
+    assert_eq!((sum("client"), sum("server")), (20, 20), "{edges}");
+}
+
+/// Somebody without any privilege sees the same connections; `doctor` says what is missing.
+#[test]
+fn without_privileges_the_level_is_one_and_doctor_says_what_is_missing() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if !rustix::process::getuid().is_root() {
+        eprintln!("Only root may become somebody else: nothing was tested.");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let agent = folder.path().join("tacit-agent");
+    std::fs::copy(env!("CARGO_BIN_EXE_tacit-agent"), &agent).expect("copied");
+    for path in [folder.path(), &agent] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("they are ours");
+    }
+    let out = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs"])
+        .arg(&agent)
+        .arg("doctor")
+        .current_dir("/")
+        .output()
+        .expect("util-linux is installed");
+    let text = String::from_utf8_lossy(&out.stdout);
+    let line = text.lines().find(|l| l.contains("connections")).expect("a finding");
+    assert!(line.contains("level 1: every connection") && line.contains("CAP_SYS_PTRACE"), "{text}");
+}

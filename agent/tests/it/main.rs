@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod containers;
 mod context;
 mod foreign;
 mod kernel;

@@ -241,6 +241,7 @@ fn parts(port: u16, folder: &std::path::Path, outgoing: mpsc::Receiver<Outgoing>
             mpsc::channel(1).0,
             Box::new(String::new),
             MarkFile::new(folder),
+            Arc::default(),
         ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,

@@ -98,6 +98,7 @@ fn parts(port: u16, folder: &Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<
             Box::new(String::new),
             // Nobody marks maintenance here.
             MarkFile::new(folder),
+            Arc::default(),
         ),
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,

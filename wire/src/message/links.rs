@@ -52,6 +52,10 @@ pub struct EndpointDef {
     /// How the owner was found.
     #[n(4)]
     pub owner_kind: Option<OwnerKind>,
+    /// Network namespace of the node in which the address means something, by inode; absent for the node's own. Local ends in containers have
+    /// it, and so have their peers on loopback: one container's loopback is neither another's nor the node's.
+    #[n(5)]
+    pub scope: Option<u32>,
 }
 
 /// One edge over the interval: a local end and its peer.
@@ -119,7 +123,10 @@ pub struct Edge {
     pub ports: Vec<u16>,
 }
 
-/// The edges that changed in an interval.
+/// The edges of an interval.
+///
+/// Figures add up: what one message has, no other has. An edge that is not told had no traffic, unless a message of the node with
+/// the same interval says that some are [steady](Links::steady).
 #[derive(Debug, Clone, PartialEq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]
 pub struct Links {
@@ -150,6 +157,12 @@ pub struct Links {
     #[cbor(skip_if = "Vec::is_empty")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Edge>,
+    /// Edges that are not told because they went on within a tenth of what was told of them last, at most an hour ago. Each that stops
+    /// is told once with zeros. Of an interval that takes several messages the last has it.
+    #[n(7)]
+    #[cbor(default)]
+    #[serde(default)]
+    pub steady: u32,
 }
 
 impl Message for Links {

@@ -175,12 +175,12 @@ structs! {
         head event kind phase onset_ms onset_mono_ms end_ms severity score rule text evidence processes context recording
         model stage persisting injected fault confidence p_value
     }
-    EndpointDef { id address port owner owner_kind }
+    EndpointDef { id address port owner owner_kind scope }
     Edge {
         local peer protocol server connects failed sent received retransmits rtt_p50 rtt_p95 rtt_min active lifetime
         accept_queue confidence ports
     }
-    Links { head start_ms step_s level overflows endpoints edges }
+    Links { head start_ms step_s level overflows endpoints edges steady }
     Gap { lane stream first last reason }
     ThreadCost { name cpu }
     SourceCost { name seconds errors last_error }

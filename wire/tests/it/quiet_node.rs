@@ -141,6 +141,7 @@ pub fn links(noise: &mut Noise, seq: u64) -> Links {
         overflows: 0,
         endpoints: Vec::new(),
         edges,
+        steady: 0,
     }
 }
 
