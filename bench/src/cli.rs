@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{detect, faults, footprint, quiet};
+use crate::{cause, correlate, detect, faults, footprint, map, quiet};
 
 /// Measures Tacit: its footprint, and how good its detection is.
 #[derive(Debug, Parser)]
@@ -22,9 +22,18 @@ enum Command {
     Detect(detect::Options),
     /// Real faults on this machine, one after another: what the agent finds, how soon, and what it says of them.
     Faults(faults::Options),
+    /// A small data centre in network namespaces with known traffic: what the map makes of it.
+    Map(map::Options),
+    /// How good the ranking of causes is, on labelled incidents of public data.
+    Cause(cause::Options),
+    /// How well events are grouped into incidents, on days of public data with known faults.
+    Correlate(correlate::Options),
     /// A load of `faults`, as a process of its own.
     #[command(hide = true, subcommand)]
     Inject(faults::load::Load),
+    /// A server or client of `map`, as a process of its own.
+    #[command(hide = true, subcommand)]
+    MapPart(map::part::Part),
 }
 
 /// Parses the command line and runs it.
@@ -37,6 +46,10 @@ pub fn run() -> anyhow::Result<()> {
         Command::Quiet(options) => quiet::run(&options),
         Command::Detect(options) => detect::run(&options),
         Command::Faults(options) => faults::run(&options),
+        Command::Map(options) => map::run(&options),
+        Command::Cause(options) => cause::run(&options),
+        Command::Correlate(options) => correlate::run(&options),
+        Command::MapPart(part) => map::part::run(part),
         Command::Inject(load) => faults::load::run(load),
     }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use tacit_collector::config::BrokerUrl;
 
+use crate::moment::moment;
+
 /// Fleet monitoring that speaks only when something is wrong.
 ///
 /// Without a command: `tacit up`.
@@ -201,10 +203,10 @@ pub struct Map {
     /// Only edges with an end that is this service: NODE/OWNER, or an owner's name on any node.
     #[arg(long)]
     pub service: Option<String>,
-    /// The map as it was: 2026-11-23T12:00:00Z, or 2h for two hours ago.
+    /// The map as it was: 2026-11-23T12:00:00Z, "2026-11-23 12:00", 12:00, yesterday, or 2h for two hours ago.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub as_of: Option<i64>,
-    /// What differs between two times.
+    /// What differs between two times, as for --as-of: yesterday now.
     #[arg(long, value_names = ["TIME", "TIME"], num_args = 2, value_parser = moment,
         conflicts_with_all = ["as_of", "node", "service", "fold"])]
     pub diff: Option<Vec<i64>>,
@@ -221,7 +223,7 @@ pub struct Map {
 pub struct Blast {
     /// NODE/OWNER, an owner's name on any node, or a node.
     pub service: String,
-    /// The map as it was: 2026-11-23T12:00:00Z, or 2h for two hours ago.
+    /// The map as it was: 2026-11-23T12:00:00Z, "2026-11-23 12:00", 12:00, yesterday, or 2h for two hours ago.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub as_of: Option<i64>,
     #[command(flatten)]
@@ -236,24 +238,12 @@ pub struct Path {
     pub from: String,
     /// Where it ends.
     pub to: String,
-    /// The map as it was: 2026-11-23T12:00:00Z, or 2h for two hours ago.
+    /// The map as it was: 2026-11-23T12:00:00Z, "2026-11-23 12:00", 12:00, yesterday, or 2h for two hours ago.
     #[arg(long, value_name = "TIME", value_parser = moment)]
     pub as_of: Option<i64>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub ask: Ask,
-}
-
-/// A time in Unix milliseconds: RFC 3339, or how long ago.
-fn moment(text: &str) -> Result<i64, String> {
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(time.as_millisecond());
-    }
-    let ago: tacit_agent::config::Duration = text
-        .parse()
-        .map_err(|_| format!("{text:?} is no time: write 2026-11-23T12:00:00Z, or 2h for two hours ago"))?;
-    let now = crate::output::now_ms();
-    Ok(now.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX)).max(0))
 }
 
 /// `tacit tail`

@@ -4,6 +4,7 @@ mod arguments;
 mod client;
 mod commands;
 mod fault;
+mod moment;
 mod output;
 mod up;
 

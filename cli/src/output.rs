@@ -29,6 +29,11 @@ pub fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// A stranger's name as it may stand in a terminal: nothing in it moves the cursor, breaks the line or turns the direction of text.
+pub fn plain(name: &str) -> String {
+    tacit_collector::map::names::plain(name)
+}
+
 /// Unix milliseconds as `2026-11-23 12:03:10` in UTC.
 pub fn utc(ms: i64) -> String {
     Timestamp::from_millisecond(ms)

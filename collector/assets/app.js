@@ -29,6 +29,8 @@ const shown = (v, unit) => (v === null || v === undefined ? "–" : (SCALES[unit
 
 const clock = (s) => new Date(s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
+const day = (s) => new Date(s * 1000).toLocaleDateString([], { weekday: "short", day: "numeric" });
+
 // One series, its usual band and the onset.
 function chart(box, spec) {
   box.replaceChildren();
@@ -66,7 +68,7 @@ function chart(box, spec) {
       const room = (b - a || Math.abs(b) || 1) * 0.08;
       return [a >= 0 ? Math.max(0, a - room) : a - room, b + room];
     } } },
-    axes: [{ ...axis, size: 28, values: (u, ticks) => ticks.map(clock) }, { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => shown(v, spec.unit)) }],
+    axes: [{ ...axis, size: 28, values: (u, ticks) => ticks.map(spec.x[spec.x.length - 1] - spec.x[0] > 2 * 86400 ? day : clock) }, { ...axis, size: 64, values: (u, ticks) => ticks.map((v) => shown(v, spec.unit)) }],
     series: [{}, { stroke: trace, width: 1.5, points: { show: false }, spanGaps: false }],
   }, [spec.x, spec.y], box);
 }

@@ -42,6 +42,7 @@ fn message(node: u32, at: i64, seq: u64, virtual_addresses: bool) -> StoredLinks
             port,
             owner_kind: owner.as_ref().map(|_| OwnerKind::Unit),
             owner,
+            scope: None,
         };
         let port = 5000 + step as u16;
         let (here, there) = if server { (port, 0) } else { (0, port) };
@@ -59,7 +60,7 @@ fn message(node: u32, at: i64, seq: u64, virtual_addresses: bool) -> StoredLinks
         wall_ms: at,
         mono_ms: 1000,
     };
-    let links = Links { head, start_ms: at, step_s: 60, level: 2, overflows: 0, endpoints, edges };
+    let links = Links { head, start_ms: at, step_s: 60, level: 2, overflows: 0, endpoints, edges, steady: 0 };
     let id = i64::try_from(seq).expect("a small number") * i64::from(NODES) + i64::from(node);
     StoredLinks { id, site: "lab".parse().expect("a site id"), minute: at, links }
 }

@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod broker;
+pub mod cause;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -20,7 +20,7 @@ use crate::incident::Judge;
 use crate::ingest::Ingest;
 use crate::map::book::Book;
 use crate::map::names::Names;
-use crate::map::{Map, Mapper};
+use crate::map::{Map, Mapper, reverse};
 use crate::store::{SqliteStore, Store, StoreError};
 
 /// Names of ports, when the system has them.
@@ -120,12 +120,16 @@ impl Collector {
             stop: stop.clone(),
         };
         let judge = Judge::new(Arc::clone(&store), Arc::clone(&ingest));
-        let tasks = vec![
+        let mapper = Mapper::new(Arc::clone(&map), Arc::clone(&store)).asking(Arc::clone(&ingest));
+        let mut tasks = vec![
             tokio::spawn(judge.run(stop.clone())),
-            tokio::spawn(Mapper::new(Arc::clone(&map), Arc::clone(&store)).run(stop.clone())),
+            tokio::spawn(mapper.run(stop.clone())),
             tokio::spawn(retain(Arc::clone(&store), config.clone(), stop.clone())),
             tokio::spawn(api::serve(api, listener, stop.clone())),
         ];
+        if config.map.reverse_dns {
+            tasks.push(tokio::spawn(reverse::run(Arc::clone(&map), stop.clone())));
+        }
         Ok(Self { store, ingest, map, http, mqtt, stop, tasks, link, _lock: lock })
     }
 

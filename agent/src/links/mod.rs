@@ -12,7 +12,7 @@
 //! publish  ends announced in a dictionary → `links` messages
 //! ```
 //!
-//! A thread of its own reads events every 100 or 250 ms, as the receive buffer allows, dumps every few seconds, and searches
+//! A thread of its own reads events every 100 or 250 ms, as the receive buffer allows, dumps every few seconds ([`pace`]), and searches
 //! open files for owners when a dump has unknown ones (docs/decisions/005-threads.md). An [`Observer`] looks at its own network
 //! namespace; those of containers need sockets that somebody opened inside ([`containers`]).
 
@@ -22,6 +22,7 @@ pub mod edges;
 pub mod message;
 mod observer;
 mod owner;
+mod pace;
 mod proc_net;
 mod publish;
 pub mod request;
@@ -52,8 +53,6 @@ use crate::source::Root;
 
 /// The name on the board.
 pub const NAME: &str = "links";
-/// A dump waits at least so many times what the last one took: 5,000 sockets cost 0.4 % of a core at most.
-const REST: u32 = 250;
 
 /// What the thread is given.
 pub struct Watch {
@@ -89,17 +88,19 @@ impl Watch {
         let mut batch = Batch::new(i64::try_from(self.config.report.as_millis()).unwrap_or(STEP_MS));
         let mut services = services::Services::new(self.services);
         let mut minute = Tick::now().wall_ms.div_euclid(STEP_MS);
-        let mut next_dump = Instant::now();
+        let mut pace = pace::Pace::new(self.config.interval.std(), Instant::now());
         while !stop.load(Ordering::Relaxed) {
             let lost = observer.hear();
             let now = Tick::now();
             let this_minute = now.wall_ms.div_euclid(STEP_MS);
-            if lost || this_minute != minute || Instant::now() >= next_dump {
+            if lost || this_minute != minute || pace.is_due(Instant::now()) {
                 let began = Instant::now();
                 self.board.set(NAME, observer.look(now.mono_ms));
                 let took = began.elapsed().saturating_sub(observer.took_inside());
-                services.looked(&observer.services(), observer.owners(), now.mono_ms);
-                next_dump = Instant::now() + self.config.interval.std().max(took * REST);
+                let regular = pace.looked(Instant::now(), took, observer.has_unnamed_clients());
+                if regular || this_minute != minute {
+                    services.looked(&observer.services(), observer.owners(), now.mono_ms);
+                }
             }
             if this_minute != minute {
                 let start_ms = std::mem::replace(&mut minute, this_minute) * STEP_MS;
@@ -116,7 +117,7 @@ impl Watch {
                     }
                 }
             }
-            std::thread::sleep(observer.pause());
+            std::thread::sleep(pace.sleep(Instant::now(), observer.pause()));
         }
     }
 }

@@ -171,6 +171,12 @@ impl Observer {
         services
     }
 
+    /// Whether more looks would name clients whose connections are too short to be met by chance.
+    #[must_use]
+    pub fn has_unnamed_clients(&self) -> bool {
+        self.tracker.has_unnamed_clients()
+    }
+
     /// The owners found so far.
     #[must_use]
     pub fn owners(&self) -> &Owners {

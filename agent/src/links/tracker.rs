@@ -21,6 +21,8 @@ const EPHEMERAL: u16 = 32_768;
 const SYN_SENT: u8 = 2;
 /// `TCP_SYN_RECV`: a peer that may not be there.
 const SYN_RECV: u8 = 3;
+/// So many connections of unnamed clients in an interval are worth looking for.
+const UNNAMED: u32 = 5;
 /// How sure a direction is that was told by port numbers alone.
 const GUESSED: f32 = 0.5;
 
@@ -82,6 +84,8 @@ pub struct Tracker {
     live: HashMap<u64, Live>,
     listeners: HashMap<(Transport, u16), Vec<Listener>>,
     edges: Edges,
+    /// Clients' connections of this interval and the one before that nobody could be named for.
+    unnamed: [u32; 2],
     dump: u32,
     dumped_ms: u64,
     /// Time between the last two dumps: what one sighting stands for.
@@ -134,6 +138,9 @@ impl Tracker {
         let failed = record.info.is_some_and(|i| i.never_connected());
         let placed =
             if failed && record.remote_port == 0 { self.refused(record, owners) } else { self.place(record, owners) };
+        if placed.key.owner == UNATTRIBUTED && !placed.key.server && !failed {
+            self.unnamed[0] = self.unnamed[0].saturating_add(1);
+        }
         let figures = self.edges.of(placed.key);
         figures.judge(placed.confidence);
         if placed.client_port != 0 {
@@ -149,8 +156,15 @@ impl Tracker {
         }
     }
 
+    /// Whether there are clients whose connections are too short to be met by chance: more looks would name them.
+    #[must_use]
+    pub fn has_unnamed_clients(&self) -> bool {
+        self.unnamed.iter().any(|n| *n >= UNNAMED)
+    }
+
     /// The interval's edges. What is unattributed is looked up once more: memory may know by now.
     pub fn take(&mut self, owners: &Owners) -> HashMap<Key, Figures> {
+        self.unnamed = [0, self.unnamed[0]];
         // Asked about, so that they are not forgotten while their connections are open.
         self.listeners.values().flatten().for_each(|l| owners.touch(l.owner));
         for live in self.live.values() {

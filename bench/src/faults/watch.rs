@@ -35,7 +35,7 @@ pub struct Sighting {
     pub units: Vec<String>,
     /// It was new, or back after its close: somebody would be told.
     pub opens: bool,
-    /// It came back after its close; the collector keeps what it said before, so nothing else here is new.
+    /// It came back after its close: somebody was told of it before.
     pub again: bool,
     /// It is over.
     pub closes: bool,
@@ -64,6 +64,7 @@ struct State {
 /// What is known of an event.
 struct Known {
     seq: Seq,
+    closed: bool,
     open: bool,
 }
 
@@ -125,20 +126,15 @@ impl State {
         let closed = record.event.phase == Phase::Close;
         let seq = record.event.head.seq;
         let before = self.known.get(&id);
-        // A close is the last the store keeps. When it tells of the event again and keeps the same close, then a later
-        // phase came: the event is back.
-        let again = closed && before.is_some_and(|k| k.seq == seq);
-        let was_open = before.is_some_and(|k| k.open);
-        let is_anomaly = record.event.kind == EventKind::Anomaly;
-        let sighting = Sighting {
-            at_s,
-            opens: before.is_none() || (again && !was_open),
-            again,
-            closes: closed && !again,
-            ..sighting(record)
-        };
-        self.known.insert(id, Known { seq, open: (!closed || again) && is_anomaly });
-        self.seen.push(sighting);
+        // A phase is told of when it comes, and once more when it was looked at.
+        if before.is_some_and(|k| k.seq == seq) {
+            return;
+        }
+        let again = !closed && before.is_some_and(|k| k.closed);
+        let opens = before.is_none() || again;
+        self.seen.push(Sighting { at_s, opens, again, closes: closed, ..sighting(record) });
+        let open = !closed && record.event.kind == EventKind::Anomaly;
+        self.known.insert(id, Known { seq, closed, open });
     }
 }
 
@@ -189,9 +185,9 @@ mod tests {
         assert_eq!(take("open", 1, 1.0), (true, false, false, true));
         assert_eq!(take("update", 2, 2.0), (false, false, false, true));
         assert_eq!(take("close", 3, 3.0), (false, false, true, false));
-        // A phase after the close: the store keeps the close and tells of the event again.
-        assert_eq!(take("close", 3, 4.0), (true, true, false, true));
-        assert_eq!(take("close", 3, 5.0), (false, true, false, true));
+        // The same phase once more, when it was looked at: nothing new.
+        assert_eq!(take("close", 3, 4.0), (false, false, true, false));
+        assert_eq!(take("update", 5, 5.0), (true, true, false, true));
         assert_eq!(take("close", 6, 6.0), (false, false, true, false));
     }
 }

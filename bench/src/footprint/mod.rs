@@ -6,7 +6,7 @@
 
 mod agent;
 mod peers;
-mod process;
+pub(crate) mod process;
 mod proxy;
 mod report;
 

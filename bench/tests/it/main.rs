@@ -1,5 +1,6 @@
 //! The bench's commands end to end.
 
+mod causes;
 mod folder;
 mod generated;
 mod recorded;

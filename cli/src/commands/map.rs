@@ -10,7 +10,7 @@ use tacit_collector::map::view::{MapEdge, MapView};
 use super::{print, print_json};
 use crate::arguments::{Blast as BlastOptions, Map, Path};
 use crate::client::{Client, escaped};
-use crate::output::{ago, now_ms, table, utc};
+use crate::output::{ago, now_ms, plain, table, utc};
 
 /// Shows the map, or what differs between two times.
 ///
@@ -54,7 +54,7 @@ fn show(view: &MapView) -> String {
             .into();
     }
     let now = now_ms();
-    let rows: Vec<Vec<String>> = view.edges.iter().map(|e| row(e, now)).collect();
+    let rows: Vec<Vec<String>> = view.edges.iter().map(|e| row(e, view, now)).collect();
     let mut out = table(
         &[
             "CLIENT", "SERVER", "PORT", "CONNECTS", "FAILED", "SENT", "RECEIVED", "RETRANS", "RTT", "OPEN", "SEEN",
@@ -73,21 +73,40 @@ fn show(view: &MapView) -> String {
         c.outside
     );
     for conflict in &c.conflicts {
-        let _ =
-            writeln!(out, "{} in {} is claimed by {}", conflict.address, conflict.site, conflict.nodes.join(" and "));
+        let _ = writeln!(out, "conflict: {}", plain(&conflict.text));
     }
     for node in c.nodes.iter().filter(|n| n.beyond > 0) {
         let _ = writeln!(out, "{}: {} edges are beyond its bound and left out", node.node, node.beyond);
     }
+    for node in c.nodes.iter().filter(|n| n.unusable > 0) {
+        let _ = writeln!(
+            out,
+            "{}: {} edges had ends it had not announced; it was asked for them",
+            node.node, node.unusable
+        );
+    }
     out
 }
 
-fn row(e: &MapEdge, now: i64) -> Vec<String> {
-    let via = e.via.as_ref().map_or_else(String::new, |via| format!(" via {via}"));
+/// A vertex by its id, and what its address is called.
+fn vertex(id: &str, view: &MapView) -> String {
+    match view.vertex(id).and_then(|v| v.hostname.as_ref()) {
+        Some(host) => plain(&format!("{id} ({host})")),
+        None => plain(id),
+    }
+}
+
+/// Transport and port; `?` for one that failed connects lost.
+fn port(e: &MapEdge) -> String {
+    if e.port == 0 { format!("{}/?", e.protocol) } else { format!("{}/{}", e.protocol, e.port) }
+}
+
+fn row(e: &MapEdge, view: &MapView, now: i64) -> Vec<String> {
+    let via = e.via.as_ref().map_or_else(String::new, |via| plain(&format!(" via {via}")));
     vec![
-        e.client.clone(),
-        format!("{}{via}", e.server),
-        format!("{}/{}", e.protocol, e.port),
+        vertex(&e.client, view),
+        vertex(&e.server, view) + &via,
+        port(e),
         e.connects.to_string(),
         e.failed.to_string(),
         bytes(e.sent),
@@ -113,12 +132,13 @@ fn difference(diff: &MapDiff) -> String {
     let mut out = format!("from {} to {}\n", utc(diff.from_ms), utc(diff.to_ms));
     for (sign, edges) in [('+', &diff.appeared), ('-', &diff.vanished)] {
         for e in edges {
-            let _ = writeln!(out, "{sign} {} -> {} {}/{}", e.client, e.server, e.protocol, e.port);
+            let _ = writeln!(out, "{sign} {} -> {} {}", plain(&e.client), plain(&e.server), port(e));
         }
     }
     for c in &diff.changed {
         let e = &c.after;
-        let _ = writeln!(out, "~ {} -> {} {}/{}: {}", e.client, e.server, e.protocol, e.port, c.how.join(", "));
+        let how = plain(&c.how.join(", "));
+        let _ = writeln!(out, "~ {} -> {} {}: {how}", plain(&e.client), plain(&e.server), port(e));
     }
     let _ = writeln!(out, "{} edges are as they were", diff.unchanged);
     out
@@ -135,12 +155,12 @@ pub fn blast(options: &BlastOptions) -> Result<()> {
     if options.ask.json {
         return print_json(&blast);
     }
-    let mut out = format!("{} is {}\n", blast.service, blast.roots.join(", "));
+    let mut out = plain(&format!("{} is {}", blast.service, blast.roots.join(", "))) + "\n";
     if blast.affected.is_empty() {
         out.push_str("Nothing on the map depends on it.\n");
     } else {
         let rows: Vec<_> =
-            blast.affected.iter().map(|d| vec![d.id.clone(), d.steps.to_string(), d.through.clone()]).collect();
+            blast.affected.iter().map(|d| vec![plain(&d.id), d.steps.to_string(), plain(&d.through)]).collect();
         out.push_str(&table(&["AFFECTED", "STEPS", "THROUGH"], &rows));
     }
     let _ = writeln!(out, "unaffected: {}", blast.unaffected.len());
@@ -159,9 +179,9 @@ pub fn path(options: &Path) -> Result<()> {
         return print_json(&route);
     }
     if !route.found {
-        return print(&format!("{} does not reach {} on the map.\n", options.from, options.to));
+        return print(&(plain(&format!("{} does not reach {} on the map.", options.from, options.to)) + "\n"));
     }
-    print(&(route.vertices.join(" -> ") + "\n"))
+    print(&(plain(&route.vertices.join(" -> ")) + "\n"))
 }
 
 #[cfg(test)]

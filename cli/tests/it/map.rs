@@ -27,6 +27,7 @@ fn links() -> Links {
         port,
         owner: owner.map(str::to_owned),
         owner_kind: owner.map(|_| OwnerKind::Unit),
+        scope: None,
     };
     let edge = Edge {
         local: 0,
@@ -53,8 +54,13 @@ fn links() -> Links {
         step_s: 60,
         level: 1,
         overflows: 0,
-        endpoints: vec![end(0, "", 0, Some("nginx.service")), end(1, "192.0.2.7", 443, None)],
-        edges: vec![edge],
+        endpoints: vec![
+            end(0, "", 0, Some("nginx.service")),
+            end(1, "192.0.2.7", 443, None),
+            end(2, "", 0, Some("\u{1b}[2Jnice\nnice\"]; evil")),
+        ],
+        edges: vec![Edge { local: 2, ..edge.clone() }, edge],
+        steady: 0,
     }
 }
 
@@ -72,6 +78,8 @@ fn the_map_is_shown_and_asked() {
     let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
     config.mqtt.listen.set_port(0);
     config.http.listen.set_port(0);
+    // Tests ask nobody's resolver.
+    config.map.reverse_dns = false;
     let collector = runtime.block_on(Collector::start(&config)).unwrap();
     let url = format!("http://{}", collector.http_address());
     assert!(tacit(&["map"], &url).1.contains("No connection was seen"));
@@ -88,7 +96,7 @@ fn the_map_is_shown_and_asked() {
         assert!(Instant::now() < deadline, "the map stays empty");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let table = said(&["map", "--node", "web-1", "--fold"]);
+    let table = said(&["map", "--node", "web-1", "--service", "nginx.service", "--fold"]);
     let row = "web-1/nginx.service  ext:192.0.2.7:443  tcp/443  12        0       1000 B  20 kB     0        12.5 ms";
     assert!(table.contains(row), "{table}");
     assert!(said(&["map", "--format", "json"]).contains("\"rtt_p50\": 0.0125"));
@@ -96,11 +104,25 @@ fn the_map_is_shown_and_asked() {
     assert!(said(&["map", "--format", "mermaid"]).starts_with("flowchart LR"));
     assert!(said(&["map", "--as-of", "2026-01-01T00:00:00Z"]).contains("No connection was seen"));
     assert!(said(&["map", "--diff", "2d", "0s"]).contains("+ web-1/nginx.service -> ext:192.0.2.7:443 tcp/443"));
-    assert!(said(&["blast", "ext:192.0.2.7:443"]).contains("web-1/nginx.service  1      ext:192.0.2.7:443"));
+    let blast = said(&["blast", "ext:192.0.2.7:443"]);
+    let direct = ["web-1/nginx.service", "1", "ext:192.0.2.7:443"];
+    assert!(blast.lines().any(|l| l.split_whitespace().eq(direct)), "{blast}");
     assert_eq!(said(&["path", "web-1", "ext:192.0.2.7:443"]), "web-1/nginx.service -> ext:192.0.2.7:443\n");
     let (good, text) = tacit(&["blast", "nothing"], &url);
     assert!(!good && text.contains("\"nothing\" on the map does not exist"), "{text}");
-    let (good, text) = tacit(&["map", "--as-of", "yesterday"], &url);
+    for time in ["yesterday", "yesterday 12:00", "2026-01-01", "3h ago"] {
+        assert!(said(&["map", "--as-of", time]).contains("No connection was seen"), "{time}");
+    }
+    assert!(
+        said(&["map", "--diff", "yesterday", "now"]).contains("+ web-1/nginx.service -> ext:192.0.2.7:443 tcp/443")
+    );
+    let (good, text) = tacit(&["map", "--as-of", "someday"], &url);
     assert!(!good && text.contains("is no time"), "{text}");
+    // A hostile name moves no cursor and makes no line, whatever the format.
+    for format in ["table", "dot", "mermaid"] {
+        let text = said(&["map", "--format", format]);
+        assert!(text.contains("[2Jnice") && !text.chars().any(|c| c.is_control() && c != '\n'), "{format}: {text:?}");
+        assert_eq!(text.lines().filter(|l| l.trim_start().starts_with("nice")).count(), 0, "{format}: {text}");
+    }
     runtime.block_on(collector.stop());
 }

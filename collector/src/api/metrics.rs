@@ -42,6 +42,7 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError
     nodes.get_or_create(&vec![("presence", "online")]).set(totals.nodes_online as i64);
     nodes.get_or_create(&vec![("presence", "offline")]).set((totals.nodes - totals.nodes_online) as i64);
     registry.register("nodes", "Nodes known, by presence", nodes);
+    map(&state, &mut registry);
     let mut gauge = |name: &str, help: &str, value: u64| {
         let metric = Gauge::<i64>::default();
         metric.set(value as i64);
@@ -56,6 +57,30 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError
     let _ = encode_registry(&mut text, &service_graph(&state));
     let _ = encode_eof(&mut text);
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// What is left out of the map, and what the resolver was asked.
+fn map(state: &ApiState, registry: &mut Registry) {
+    let left = state.map.left_out();
+    let edges = Family::<Labels, Counter>::default();
+    for (reason, count) in [("unusable", left.unusable), ("beyond", left.beyond), ("absurd", left.absurd)] {
+        edges.get_or_create(&vec![("reason", reason)]).inc_by(count);
+    }
+    registry.register("map_edges_refused", "Edges left out of the map or cut, by reason", edges);
+    let asked = state.map.questions();
+    let answers = Family::<Labels, Counter>::default();
+    for (answer, count) in [("name", asked.named), ("none", asked.nameless), ("failed", asked.failed)] {
+        answers.get_or_create(&vec![("answer", answer)]).inc_by(count);
+    }
+    registry.register("reverse_dns_answers", "Answers of the resolver about outside addresses", answers);
+    let mut counter = |name: &str, help: &str, value: u64| {
+        let metric = Counter::<u64>::default();
+        metric.inc_by(value);
+        registry.register(name, help, metric);
+    };
+    counter("reverse_dns_questions", "Questions about outside addresses", asked.asked);
+    counter("map_close_events_lost", "Close events of connections that nodes lost", left.overflows);
+    counter("map_changes_left_out", "Changes of the map that were too many at once", left.changes);
 }
 
 /// The map under the names of OpenTelemetry's service graph, which Grafana draws. What is counted are connections: nobody

@@ -8,10 +8,18 @@ use axum::response::{IntoResponse, Response};
 use tacit_wire::Digest;
 
 /// Name, type and content.
-const FILES: [(&str, &str, &[u8]); 5] = [
+const FILES: [(&str, &str, &[u8]); 9] = [
     ("app.css", "text/css; charset=utf-8", include_bytes!("../../assets/app.css")),
     ("app.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/app.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("../../assets/icon.svg")),
+    ("map.css", "text/css; charset=utf-8", include_bytes!("../../assets/map.css")),
+    ("map.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/map.js")),
+    ("map-layout.js", "text/javascript; charset=utf-8", include_bytes!("../../assets/map-layout.js")),
+    (
+        "cytoscape.min.js",
+        "text/javascript; charset=utf-8",
+        include_bytes!("../../assets/vendor/cytoscape/cytoscape.min.js"),
+    ),
     ("uPlot.min.css", "text/css; charset=utf-8", include_bytes!("../../assets/vendor/uplot/uPlot.min.css")),
     (
         "uPlot.iife.min.js",

@@ -7,6 +7,7 @@ mod assets;
 mod format;
 mod home;
 mod incident;
+mod map;
 mod nodes;
 mod settings;
 
@@ -26,6 +27,7 @@ pub fn pages() -> Router<ApiState> {
         .route("/", get(home::home))
         .route("/incidents", get(incident::list))
         .route("/incidents/{id}", get(incident::one))
+        .route("/map", get(map::page))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{node}", get(nodes::one))
         .route("/settings", get(settings::settings))

@@ -7,6 +7,7 @@ use tacit_wire::series::label;
 use tacit_wire::{Attribute, words};
 
 use super::format::{Line, escape, line, percent, time};
+use super::map::{self, NodeEdges};
 use super::{Fact, Page, render};
 use crate::api::{self, ApiError, ApiState, NodeFilter, Path, Query};
 use crate::clock::now_ms;
@@ -80,6 +81,7 @@ struct One {
     health: Vec<String>,
     incidents: Vec<Line>,
     charts: Vec<Chart>,
+    edges: NodeEdges,
     facts: Vec<Fact>,
     absent: Vec<(String, String)>,
 }
@@ -112,6 +114,7 @@ pub async fn one(State(state): State<ApiState>, node: Result<Path<String>, ApiEr
         IncidentQuery { open: Some(true), node: Some(n.node.clone()), limit: Some(20), ..IncidentQuery::default() };
     let incidents = state.store.incidents(open).await?.iter().map(line).collect();
     let charts = charts(&state, &n).await?;
+    let edges = map::of_node(&state, &n).await?;
     let report = n.report.as_ref();
     let absent = report.map(|r| &r.absent).filter(|a| !a.is_empty()).unwrap_or(&n.birth.absent);
     render(&One {
@@ -123,6 +126,7 @@ pub async fn one(State(state): State<ApiState>, node: Result<Path<String>, ApiEr
         health: report.map_or_else(Vec::new, |r| r.health.clone()),
         incidents,
         charts,
+        edges,
         facts: facts(&n),
         absent: absent.iter().map(|a| (a.source.clone(), a.reason.clone())).collect(),
     })

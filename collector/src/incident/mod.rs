@@ -4,6 +4,7 @@
 //! that dies in between goes on there and opens nothing twice.
 
 pub mod actions;
+pub mod group;
 pub mod logic;
 
 use std::sync::Arc;

@@ -214,6 +214,11 @@ impl Ingest {
         }
     }
 
+    /// Asks a node to announce itself and the endpoints of its connections again.
+    pub fn announce(&self, site: &SiteId, node: &NodeId) {
+        self.commands.send_quietly(site, node, CommandKind::Announce);
+    }
+
     async fn result(&self, node: &NodeId, payload: &[u8]) -> Result<(), (Refused, String)> {
         let message: ResultMessage = decode(payload).map_err(|e| (Refused::Undecodable, e.to_string()))?;
         if message.node != *node {

@@ -6,10 +6,14 @@ use std::collections::HashMap;
 
 use crate::store::{ChangeKind, EdgeRecord, Figures, MapChange};
 
-/// How old a minute is when it is judged.
-pub const SETTLED_MS: i64 = 240_000;
+/// How old a minute is when it is judged: the batches that it is in have come.
+pub const SETTLED_MS: i64 = 420_000;
 /// Changes of one minute that are kept; a day on which everything is new needs no thousand lines.
 const CHANGES_MAX: usize = 200;
+/// Changes of one minute at one node that are kept: one that scans or is scanned leaves room for others.
+const OF_NODE_MAX: usize = 20;
+/// An edge is slow, or fails, once in so long: one that wavers is told of once.
+const AGAIN_MS: i64 = 3_600_000;
 /// Minutes that are caught up with after a pause; older ones are sealed and cannot be looked at alone.
 const CATCH_UP: i64 = 6;
 const MINUTE_MS: i64 = 60_000;
@@ -41,6 +45,8 @@ struct Watch {
     failing: bool,
     vanished: bool,
     active: u32,
+    /// When it was told last that it is slow, that it fails.
+    told: [Option<i64>; 2],
 }
 
 /// Watches every edge.
@@ -48,6 +54,7 @@ struct Watch {
 pub struct Watcher {
     last: Option<i64>,
     watches: HashMap<u32, Watch>,
+    left_out: u64,
 }
 
 impl Watcher {
@@ -72,25 +79,50 @@ impl Watcher {
         let mut found: Vec<(u32, ChangeKind, Option<f32>, Option<f32>)> = Vec::new();
         for (number, figures) in figures {
             let watch = self.watches.entry(*number).or_insert_with(|| {
-                if is_new(*number) {
+                // Somebody outside who connects for the first time is no news: that is what servers are for.
+                if !is_outside(&record(*number).client) && is_new(*number) {
                     found.push((*number, ChangeKind::Appeared, None, None));
                 }
                 Watch::default()
             });
-            found.extend(watch.step(figures).map(|(kind, observed, usual)| (*number, kind, observed, usual)));
+            found.extend(watch.step(minute, figures).map(|(kind, observed, usual)| (*number, kind, observed, usual)));
         }
         for (number, watch) in &mut self.watches {
             let here = figures.contains_key(number);
             watch.seen = watch.seen << 1 | u64::from(here);
             if !here && watch.is_gone() && speaks(*number) {
                 watch.vanished = true;
-                found.push((*number, ChangeKind::Vanished, None, None));
+                if !is_outside(&record(*number).client) {
+                    found.push((*number, ChangeKind::Vanished, None, None));
+                }
             }
         }
         self.watches.retain(|_, w| w.seen != 0);
-        found.sort_by_key(|(n, kind, ..)| (*kind, record(*n).id.clone()));
-        found.truncate(CHANGES_MAX);
-        found.into_iter().map(|(n, kind, observed, usual)| tell(minute, record(n), kind, observed, usual)).collect()
+        // What hurts comes first, when there is too much.
+        found.sort_by_key(|(n, kind, ..)| (std::cmp::Reverse(*kind), record(*n).id.clone()));
+        let all = found.len();
+        let mut of_node: HashMap<&str, usize> = HashMap::new();
+        let mut told = Vec::new();
+        for (number, kind, observed, usual) in found {
+            let edge = record(number);
+            let nodes = [node_of(&edge.client), node_of(&edge.server)];
+            let crowded = nodes.iter().flatten().any(|n| of_node.get(n).is_some_and(|count| *count >= OF_NODE_MAX));
+            if crowded || told.len() >= CHANGES_MAX {
+                continue;
+            }
+            for node in nodes.into_iter().flatten() {
+                *of_node.entry(node).or_default() += 1;
+            }
+            told.push(tell(minute, edge, kind, observed, usual));
+        }
+        self.left_out = self.left_out.saturating_add((all - told.len()) as u64);
+        told
+    }
+
+    /// Changes that were left out because there were too many at once.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     /// Edges that are watched.
@@ -105,8 +137,21 @@ impl Watcher {
 }
 
 impl Watch {
+    /// Whether a kind of trouble may be told (again) now; if so, it is.
+    fn may_tell(&mut self, kind: usize, minute: i64) -> bool {
+        let due = self.told[kind].is_none_or(|at| minute - at >= AGAIN_MS);
+        if due {
+            self.told[kind] = Some(minute);
+        }
+        due
+    }
+
     /// A minute in which the edge was seen.
-    fn step(&mut self, figures: &Figures) -> impl Iterator<Item = (ChangeKind, Option<f32>, Option<f32>)> + use<> {
+    fn step(
+        &mut self,
+        minute: i64,
+        figures: &Figures,
+    ) -> impl Iterator<Item = (ChangeKind, Option<f32>, Option<f32>)> + use<> {
         self.vanished = false;
         self.active = figures.active;
         let mut found = [None, None, None];
@@ -117,7 +162,7 @@ impl Watch {
             let usual = self.usual[n];
             let is_slow = self.learned[n] >= LEARN && value > usual * SLOW_TIMES && value > usual + SLOW_BY[n];
             self.slow[n] = if is_slow { self.slow[n].saturating_add(1) } else { 0 };
-            if self.slow[n] == SLOW_MINUTES {
+            if self.slow[n] == SLOW_MINUTES && self.may_tell(0, minute) {
                 found[n] = Some((ChangeKind::Slowed, Some(value), Some(usual)));
             }
             self.learned[n] = self.learned[n].saturating_add(1);
@@ -130,7 +175,9 @@ impl Watch {
         self.failed = if share >= 0.2 { self.failed.saturating_add(figures.failed.min(1000) as u32) } else { 0 };
         if self.failed >= 3 && !self.failing {
             self.failing = true;
-            found[2] = Some((ChangeKind::Failing, Some(share), None));
+            if self.may_tell(1, minute) {
+                found[2] = Some((ChangeKind::Failing, Some(share), None));
+            }
         } else if share < 0.05 && figures.connects > 0 {
             self.failing = false;
         }
@@ -143,6 +190,16 @@ impl Watch {
         let steady = (self.seen >> SILENT).count_ones() >= STEADY;
         silent && steady && self.active == 0 && !self.vanished
     }
+}
+
+/// Whether a vertex is outside of all nodes, by its id.
+fn is_outside(vertex: &str) -> bool {
+    vertex.starts_with("ext:")
+}
+
+/// The node of a vertex, by its id.
+fn node_of(vertex: &str) -> Option<&str> {
+    if is_outside(vertex) { None } else { vertex.split_once('/').map(|(node, _)| node) }
 }
 
 fn tell(at_ms: i64, edge: &EdgeRecord, kind: ChangeKind, observed: Option<f32>, usual: Option<f32>) -> MapChange {
@@ -232,5 +289,39 @@ mod tests {
         minutes.push(minute(0.5, 1, 0));
         minutes.extend([minute(0.001, 1, 0); 5]);
         assert_eq!(told(&minutes, false), []);
+    }
+
+    #[test]
+    fn an_edge_that_wavers_is_told_of_once_an_hour() {
+        let mut minutes = Vec::new();
+        for _ in 0..14 {
+            minutes.extend([minute(0.001, 10, 4); 3]);
+            minutes.extend([minute(0.001, 10, 0); 2]);
+        }
+        let failing: Vec<_> = told(&minutes, false).into_iter().map(|(n, kind, _)| (n, kind)).collect();
+        assert_eq!(failing, [(0, ChangeKind::Failing), (60, ChangeKind::Failing)]);
+    }
+
+    #[test]
+    fn many_changes_at_once_are_bounded_and_what_hurts_comes_first() {
+        // 300 servers of one client, of which the last ten fail, and an edge elsewhere; somebody outside comes too.
+        let edge = |client: String, server: String| EdgeRecord {
+            id: format!("{client}>{server}:tcp/80"),
+            client,
+            server,
+            ..record()
+        };
+        let mut edges: Vec<EdgeRecord> = (0..300).map(|n| edge("scan/x".into(), format!("n-{n}/y"))).collect();
+        edges.push(edge("other/x".into(), "else/y".into()));
+        edges.push(edge("ext:203.0.113.9".into(), "else/y".into()));
+        let figures: HashMap<u32, Figures> = (0..edges.len() as u32)
+            .map(|n| (n, minute(0.001, 10, if (290..300).contains(&n) { 10 } else { 0 }).unwrap()))
+            .collect();
+        let mut watcher = Watcher::default();
+        let told = watcher.look(0, &figures, |n| &edges[n as usize], |_| true, |_| true);
+        let of = |kind: ChangeKind| told.iter().filter(|c| c.kind == kind).count();
+        assert_eq!((of(ChangeKind::Failing), of(ChangeKind::Appeared)), (10, OF_NODE_MAX - 10 + 1));
+        assert!(told.iter().any(|c| c.client == "other/x") && !told.iter().any(|c| c.client.starts_with("ext:")));
+        assert_eq!(watcher.left_out() as usize, 300 - (OF_NODE_MAX - 10));
     }
 }

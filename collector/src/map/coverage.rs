@@ -19,10 +19,14 @@ pub struct NodeCoverage {
     pub last_ms: i64,
     /// Close events it lost since the collector started.
     pub overflows: u64,
-    /// Edges without a usable peer since the collector started.
+    /// Edges since the collector started whose ends were not announced, or that go on without having been told: the node is asked to
+    /// announce them again.
     pub unusable: u64,
     /// Edges beyond the bounds since the collector started: they are not on the map.
     pub beyond: u64,
+    /// Edges since the collector started whose counts no machine reaches: they were cut.
+    #[serde(default)]
+    pub absurd: u64,
 }
 
 /// How much of a map is known. Edges with an end outside can have an owner on one end only and are counted apart.
@@ -44,7 +48,7 @@ pub struct Coverage {
     pub outside: u64,
     /// Nodes that speak of connections.
     pub nodes: Vec<NodeCoverage>,
-    /// Addresses that several nodes claim; the first of each is believed.
+    /// What nodes say that does not fit together; the first of each is believed.
     pub conflicts: Vec<Conflict>,
 }
 

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
+use super::names::plain;
 use super::view::{MapEdge, MapView, is_outside};
+use crate::store::Vertex;
 
 /// Graphviz: services in a box for each node.
 #[must_use]
 pub fn dot(view: &MapView) -> String {
-    let quoted = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+    let quoted = |text: &str| format!("\"{}\"", plain(text).replace('\\', "\\\\").replace('"', "\\\""));
     let mut out = String::from("digraph tacit {\n  rankdir=LR;\n  node [shape=box];\n");
     let mut node = None;
     let mut inside = false;
@@ -29,10 +31,10 @@ pub fn dot(view: &MapView) -> String {
             }
             node.clone_from(&vertex.node);
         }
-        let label = vertex.owner.as_deref().unwrap_or(&vertex.name);
+        let label = vertex.owner.clone().unwrap_or_else(|| shown(vertex));
         let shape = if is_outside(vertex) { ", shape=ellipse" } else { "" };
         let indent = if inside { "    " } else { "  " };
-        let _ = writeln!(out, "{indent}{} [label={}{shape}];", quoted(&vertex.id), quoted(label));
+        let _ = writeln!(out, "{indent}{} [label={}{shape}];", quoted(&vertex.id), quoted(&label));
     }
     out.push_str(if inside { "  }\n" } else { "" });
     for edge in &view.edges {
@@ -56,17 +58,16 @@ pub fn mermaid(view: &MapView) -> String {
     let quoted = |text: &str| {
         let safe = |c: char| match c {
             '"' | '#' | '<' | '>' | '&' | '`' | '\\' => format!("#{};", u32::from(c)),
-            c if c.is_control() => " ".into(),
             c => c.into(),
         };
-        format!("\"{}\"", text.chars().map(safe).collect::<String>())
+        format!("\"{}\"", plain(text).chars().map(safe).collect::<String>())
     };
     let mut out = String::from("flowchart LR\n");
     let mut numbers = HashMap::new();
     for (n, vertex) in view.vertices.iter().enumerate() {
         numbers.insert(vertex.id.as_str(), n);
         let (open, close) = if is_outside(vertex) { ("([", "])") } else { ("[", "]") };
-        let _ = writeln!(out, "  v{n}{open}{}{close}", quoted(&vertex.name));
+        let _ = writeln!(out, "  v{n}{open}{}{close}", quoted(&shown(vertex)));
     }
     for edge in &view.edges {
         let (Some(client), Some(server)) = (numbers.get(edge.client.as_str()), numbers.get(edge.server.as_str()))
@@ -78,8 +79,13 @@ pub fn mermaid(view: &MapView) -> String {
     out
 }
 
+/// A vertex's name, and what its address is called.
+fn shown(vertex: &Vertex) -> String {
+    vertex.hostname.as_ref().map_or_else(|| vertex.name.clone(), |host| format!("{} = {host}", vertex.name))
+}
+
 fn label(edge: &MapEdge) -> String {
-    let port = format!("{}/{}", edge.protocol, edge.port);
+    let port = edge.port_text();
     edge.rtt_p50.map_or_else(|| port.clone(), |rtt| format!("{port} {:.1} ms", rtt * 1000.0))
 }
 
@@ -120,7 +126,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_is_said() {
+        let mut view = view(&[("app/web", "ext:192.0.2.1")]);
+        view.edges[0].port = 0;
+        view.vertices[1].hostname = Some("api.example".into());
+        let text = dot(&view);
+        assert!(text.contains(r#""ext:192.0.2.1" [label="ext:192.0.2.1 = api.example", shape=ellipse]"#), "{text}");
+        assert!(text.contains("[label=\"tcp/port unknown 0.5 ms\"]"), "{text}");
+    }
+
+    #[test]
     fn names_cannot_break_out() {
+        let hostile = view(&[("a/x\n\u{1b}[2J\u{202e}y", "b/</script>|end|")]);
+        for text in [dot(&hostile), mermaid(&hostile)] {
+            assert!(!text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{text:?}");
+            // A line more for a name is a statement more.
+            assert_eq!(
+                text.lines().filter(|l| l.contains("[2J")).count(),
+                if text.starts_with("digraph") { 2 } else { 1 }
+            );
+        }
+        assert!(!mermaid(&hostile).contains("</script>"));
         let view = view(&[("a/x\"]; evil", "b/\\\"y")]);
         assert!(dot(&view).contains(r#""a/x\"]; evil" -> "b/\\\"y""#));
         assert!(!mermaid(&view).contains("x\"]"));

@@ -6,6 +6,15 @@ use crate::store::Figures;
 
 /// Tells an absent accept queue from an empty one.
 const NO_QUEUE: i64 = -1;
+/// What no machine reaches on one edge in a minute: a million connections a second, a terabit a second, and what goes with it.
+const CONNECTS_MAX: u64 = 60_000_000;
+const BYTES_MAX: u64 = 10_000_000_000_000;
+const SEGMENTS_MAX: u64 = 10_000_000_000;
+/// Connections open on one edge; accept queues.
+const OPEN_MAX: u32 = 16_000_000;
+/// Round trips and lifetimes in seconds: an hour, ten years.
+const ROUND_TRIP_MAX: f32 = 3600.0;
+const LIFETIME_MAX: f32 = 3.2e8;
 
 impl Figures {
     /// Nothing happened at `at_ms`.
@@ -59,6 +68,49 @@ impl Figures {
             first_ms: at_ms,
             last_ms: at_ms,
         }
+    }
+
+    /// Cuts what no machine reaches in `minutes`; whether there was any.
+    pub fn cut(&mut self, minutes: i64) -> bool {
+        let before = *self;
+        let most = |each: u64| each.saturating_mul(minutes.unsigned_abs());
+        self.connects = self.connects.min(most(CONNECTS_MAX));
+        self.failed = self.failed.min(most(CONNECTS_MAX));
+        self.sent = self.sent.min(most(BYTES_MAX));
+        self.received = self.received.min(most(BYTES_MAX));
+        self.retransmits = self.retransmits.min(most(SEGMENTS_MAX));
+        self.active = self.active.min(OPEN_MAX);
+        self.accept_queue = self.accept_queue.min(OPEN_MAX.into());
+        let least = |value: f32, most: f32| if value > most { f32::NAN } else { value };
+        self.rtt_p50 = least(self.rtt_p50, ROUND_TRIP_MAX);
+        self.rtt_p95 = least(self.rtt_p95, ROUND_TRIP_MAX);
+        self.rtt_min = least(self.rtt_min, ROUND_TRIP_MAX);
+        self.lifetime = least(self.lifetime, LIFETIME_MAX);
+        let values = |f: &Self| [f.rtt_p50, f.rtt_p95, f.rtt_min, f.lifetime].map(f32::is_nan);
+        let counts = |f: &Self| [f.connects, f.failed, f.sent, f.received, f.retransmits, f.active.into()];
+        counts(self) != counts(&before) || values(self) != values(&before) || self.accept_queue != before.accept_queue
+    }
+
+    /// The share of one minute of what happened in `length` minutes: the shares of minutes in a row add up to the whole.
+    #[must_use]
+    pub fn of_minute(&self, minute: i64, length: i64) -> Self {
+        let length = length.max(1);
+        let place = minute.div_euclid(60_000).rem_euclid(length);
+        let share = |n: i64| n as f64 / length as f64;
+        Self {
+            active: self.active,
+            rtt_weight: self.rtt_weight / length as f32,
+            lifetime_weight: self.lifetime_weight / length as f32,
+            first_ms: minute,
+            last_ms: minute,
+            ..self.part(share(place), share(place + 1))
+        }
+    }
+
+    /// Whether nothing moved.
+    #[must_use]
+    pub fn is_still(&self) -> bool {
+        self.connects == 0 && self.failed == 0 && self.retransmits == 0 && self.bytes() == 0
     }
 
     /// Adds what happened in another time. Absurd counts stop at the largest number.
@@ -154,6 +206,17 @@ mod tests {
         assert_eq!((hour.connects, hour.active, hour.first_ms, hour.last_ms), (u64::MAX, 0, 0, 120_000));
         assert!((hour.rtt_p50 - 0.004).abs() < 1e-6 && (hour.rtt_min - 0.001).abs() < 1e-9);
         assert!(hour.lifetime.is_nan());
+    }
+
+    #[test]
+    fn minutes_share_what_an_interval_had() {
+        let whole = Figures { connects: 7, sent: 1001, active: 3, rtt_weight: 5.0, ..Figures::none(0) };
+        let minutes: Vec<Figures> = (2..7).map(|m| whole.of_minute(m * 60_000, 5)).collect();
+        let sum = |of: fn(&Figures) -> u64| minutes.iter().map(of).sum::<u64>();
+        assert_eq!((sum(|f| f.connects), sum(|f| f.sent)), (7, 1001));
+        assert!(minutes.iter().all(|f| f.active == 3 && f.connects <= 2 && (f.rtt_weight - 1.0).abs() < 1e-6));
+        assert_eq!((minutes[1].first_ms, minutes[1].last_ms), (180_000, 180_000));
+        assert!(!whole.is_still() && Figures { active: 3, ..Figures::none(0) }.is_still());
     }
 
     #[test]

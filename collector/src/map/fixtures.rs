@@ -9,6 +9,7 @@ use super::join::{Joined, Minute, Scene, join};
 use super::names::{MapConfig, Names};
 use super::nodes::Nodes;
 use super::pairs::Pairs;
+use super::repair::{self, Destinations, Listeners};
 use super::vertex::{EdgeKey, VertexKey, edge_id};
 use super::view::MapView;
 use crate::store::{AddressClaim, EdgeFigures, EdgeRecord, Figures, StoredLinks, Vertex, VertexKind};
@@ -26,6 +27,7 @@ pub fn vertex(id: &str) -> Vertex {
         port: None,
         owner: inside.map(|(_, owner)| owner.into()),
         owner_kind: inside.map(|_| OwnerKind::Unit),
+        hostname: None,
     }
 }
 
@@ -65,6 +67,8 @@ pub struct Fleet {
     pub pairs: Pairs,
     pub at: i64,
     pub near: Vec<Half>,
+    pub listeners: Listeners,
+    destinations: Destinations,
     names: Names,
     home: SiteId,
 }
@@ -85,10 +89,21 @@ impl Fleet {
                 until: None,
             }));
         }
-        let addresses = Addresses::new(&claims, &mut nodes);
         let home = all[0].1.parse().unwrap();
         let names = Names::new(&MapConfig::default(), None).unwrap();
-        Self { nodes, addresses, pairs: Pairs::default(), at: 3_600_000, near: Vec::new(), names, home }
+        let mut addresses = Addresses::default();
+        addresses.renew(&claims, &mut nodes, &names);
+        Self {
+            nodes,
+            addresses,
+            pairs: Pairs::default(),
+            at: 3_600_000,
+            near: Vec::new(),
+            listeners: Listeners::default(),
+            destinations: Destinations::default(),
+            names,
+            home,
+        }
     }
 
     fn half(&mut self, node: &str, owner: &str, server: bool, port: u16, peer: &str, ports: &[u16]) -> Half {
@@ -97,6 +112,7 @@ impl Fleet {
             node: number,
             server,
             protocol: Protocol::Tcp,
+            scope: 0,
             local: None,
             peer: peer.parse().unwrap(),
             port,
@@ -117,11 +133,21 @@ impl Fleet {
         self.half(node, owner, true, port, peer, ports)
     }
 
-    /// Joins what was said.
+    /// Repairs and joins what was said.
     pub fn join(&mut self, halves: &[Half]) -> Joined {
+        let (mut halves, at) = (halves.to_vec(), self.at);
+        for half in &halves {
+            if let Some(local) = half.local {
+                self.addresses.observe(half.node, self.nodes.site_of(half.node), local, at);
+            }
+        }
+        repair::name_servers(&mut halves, &self.listeners);
+        repair::set_directions(&mut halves, &self.nodes, &self.addresses, &self.listeners, at);
+        self.destinations.recover(&mut halves, at);
         let spoke = halves.iter().map(|h| h.node).collect();
-        let scene = Scene { nodes: &self.nodes, addresses: &self.addresses, names: &self.names };
-        join(Minute { at: self.at, halves, near: &self.near, spoke: &spoke }, scene, &mut self.pairs)
+        let scene =
+            Scene { nodes: &self.nodes, addresses: &self.addresses, names: &self.names, listeners: &self.listeners };
+        join(Minute { at, halves: &halves, near: &self.near, spoke: &spoke }, scene, &mut self.pairs)
     }
 
     /// The id of an edge.
@@ -161,6 +187,7 @@ pub fn said(id: i64, node: &str, at: i64, server: bool, peer: &str, port: u16, a
         port,
         owner: owner.map(str::to_owned),
         owner_kind: owner.map(|_| OwnerKind::Unit),
+        scope: None,
     };
     let edge = Edge {
         local: 0,
@@ -182,6 +209,7 @@ pub fn said(id: i64, node: &str, at: i64, server: bool, peer: &str, port: u16, a
         ports: vec![40_000],
     };
     let endpoints = vec![end(0, "", here, Some("x")), end(1, peer, there, None)];
-    let links = Links { head, start_ms: at, step_s: 60, level: 2, overflows: 0, endpoints, edges: vec![edge] };
+    let links =
+        Links { head, start_ms: at, step_s: 60, level: 2, overflows: 0, endpoints, edges: vec![edge], steady: 0 };
     StoredLinks { id, site: "lab".parse().unwrap(), minute: at, links }
 }

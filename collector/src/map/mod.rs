@@ -1,13 +1,15 @@
 //! One map of the fleet from both halves of every edge.
 //!
 //! ```text
-//! links (stored) → half   → join  → book            → store (an hour at a time, 30 days)
-//!                  parse    both    hours in memory → view → api, exports, questions
-//!                           ends        └ changes: appeared, vanished, slowed, failing
+//! links (stored) → half  → repair → join → book            → store (an hour at a time, 30 days)
+//!                  parse   ports,   both   hours in memory → view → api, exports, questions
+//!                    │     owners   ends       └ changes: appeared, vanished, slowed, failing
+//!                  steady: what goes on as it was told
 //! ```
 //!
-//! A minute is joined once it is [`book::JOIN_AFTER_MS`] old, and again when late halves come; an hour of the map is a function of
-//! the messages about it, so joining twice changes nothing and a collector that restarts joins the open hours anew.
+//! A message may be about several minutes; each gets its share. A minute is joined once it is [`book::JOIN_AFTER_MS`] old, and again
+//! when late halves come; an hour of the map is a function of the messages about it and the hour before, so joining twice changes
+//! nothing and a collector that restarts joins the open hours anew.
 
 pub mod addresses;
 pub mod book;
@@ -24,33 +26,102 @@ pub mod join;
 pub mod names;
 pub mod nodes;
 pub mod pairs;
+pub mod repair;
+pub mod reverse;
+pub mod steady;
 mod task;
 pub mod vertex;
 pub mod view;
 
 use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use names::MapConfig;
 pub use task::Mapper;
 
-use crate::store::{EdgeFigures, EdgeHours, Figures, Store, StoreError};
+use crate::store::{EdgeFigures, EdgeHours, Figures, Store, StoreError, Vertex};
 use book::{Book, HOUR_MS, hour_of};
 use coverage::NodeCoverage;
+use reverse::{Answer, Counts, ReverseNames};
 use view::{MapView, Selection};
 
 /// The map, for who asks.
 #[derive(Debug)]
 pub struct Map {
     book: Mutex<Book>,
+    /// Locked after the book, when both are.
+    reverse: Mutex<ReverseNames>,
     store: Arc<dyn Store>,
+}
+
+/// What is left out of the map since the collector started, over all nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Edges whose ends were not announced, or that go on without having been told.
+    pub unusable: u64,
+    /// Edges beyond the bounds.
+    pub beyond: u64,
+    /// Edges whose counts were cut.
+    pub absurd: u64,
+    /// Close events that nodes lost.
+    pub overflows: u64,
+    /// Changes that were not told because there were too many.
+    pub changes: u64,
 }
 
 impl Map {
     /// A map of what `store` holds.
     #[must_use]
     pub fn new(book: Book, store: Arc<dyn Store>) -> Self {
-        Self { book: Mutex::new(book), store }
+        Self { book: Mutex::new(book), reverse: Mutex::default(), store }
+    }
+
+    fn reverse(&self) -> MutexGuard<'_, ReverseNames> {
+        self.reverse.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The outside address to ask about next; none while a question waits or the budget is used up.
+    pub async fn question(self: &Arc<Self>, now: i64) -> Option<IpAddr> {
+        let wanted = self.with_book(|book| book.outsiders()).await.ok()?;
+        self.reverse().next(&wanted, now)
+    }
+
+    /// Takes what an outside address is called.
+    pub fn answer(&self, ip: IpAddr, answer: Answer, now: i64) {
+        self.reverse().answer(ip, answer, now);
+    }
+
+    /// Questions about outside addresses so far.
+    #[must_use]
+    pub fn questions(&self) -> Counts {
+        self.reverse().counts()
+    }
+
+    /// Says beside outside addresses what they are called.
+    pub fn give_hostnames(&self, vertices: &mut [Vertex]) {
+        let names = self.reverse();
+        for vertex in vertices {
+            let address = vertex.address.as_deref().map(|a| a.trim_start_matches('[').trim_end_matches(']'));
+            let name = address.and_then(|a| a.parse::<IpAddr>().ok()).and_then(|ip| names.name(ip));
+            if let Some(name) = name {
+                vertex.hostname = Some(name.to_owned());
+            }
+        }
+    }
+
+    /// What is left out of the map since the collector started.
+    #[must_use]
+    pub fn left_out(&self) -> LeftOut {
+        let book = self.book();
+        let mut all = LeftOut { changes: book.changes_left_out(), ..LeftOut::default() };
+        for (_, speaker) in book.speakers() {
+            all.unusable = all.unusable.saturating_add(speaker.unusable);
+            all.beyond = all.beyond.saturating_add(speaker.beyond);
+            all.absurd = all.absurd.saturating_add(speaker.absurd);
+            all.overflows = all.overflows.saturating_add(speaker.overflows);
+        }
+        all
     }
 
     /// Never held across an await.
@@ -92,10 +163,11 @@ impl Map {
         if !unknown.is_empty() {
             vertices.extend(self.store.map_vertices(unknown.into_iter().collect()).await?);
         }
+        self.give_hostnames(&mut vertices);
         self.with_book(move |book| {
             let edges: Vec<EdgeFigures> = edges.into_values().collect();
             let mut view = MapView::new(from, to, &edges, vertices);
-            view.coverage.conflicts = book.conflicts().to_vec();
+            view.coverage.conflicts = book.conflicts();
             view.coverage.nodes = speakers(book);
             if selection != Selection::default() {
                 view.select(&selection, &book.names);
@@ -139,6 +211,7 @@ fn speakers(book: &Book) -> Vec<NodeCoverage> {
         overflows: s.overflows,
         unusable: s.unusable,
         beyond: s.beyond,
+        absurd: s.absurd,
     };
     let mut all: Vec<_> = book.speakers().map(one).collect();
     all.sort_by(|a, b| a.node.cmp(&b.node));

@@ -14,6 +14,10 @@ use tacit_wire::message::Protocol;
 pub struct MapConfig {
     /// Ports (`53`, `udp/123`) and services (`*/chronyd.service`) whose edges are infrastructure.
     pub infrastructure: Vec<String>,
+    /// Whether the resolver of this machine is asked what outside addresses are called.
+    pub reverse_dns: bool,
+    /// Networks that repeat on every node that runs containers: their addresses mean something on the node itself only.
+    pub container_networks: Vec<String>,
     /// Names of addresses (`192.0.2.10`) and labels of networks (`198.51.100.0/24`).
     pub names: BTreeMap<String, String>,
 }
@@ -22,7 +26,14 @@ impl Default for MapConfig {
     fn default() -> Self {
         // DNS, NTP, node_exporter, Prometheus, the embedded broker.
         let infrastructure = ["53", "udp/123", "tcp/9100", "tcp/9090", "tcp/1883"].map(Into::into).to_vec();
-        Self { infrastructure, names: BTreeMap::new() }
+        // Docker, Podman, LXC, libvirt.
+        let container_networks = ["172.17.0.0/16", "10.88.0.0/16", "10.0.3.0/24", "192.168.122.0/24"].map(Into::into);
+        Self {
+            infrastructure,
+            reverse_dns: true,
+            container_networks: container_networks.to_vec(),
+            names: BTreeMap::new(),
+        }
     }
 }
 
@@ -61,12 +72,59 @@ const SERVICES_MAX: u64 = 1 << 20;
 /// Longest name that a user may give.
 const NAME_MAX: usize = 64;
 
-/// A network with its label.
-#[derive(Debug, Clone)]
+/// A network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Network {
     base: IpAddr,
     bits: u8,
-    label: String,
+}
+
+impl Network {
+    fn holds(&self, ip: IpAddr) -> bool {
+        self.base.is_ipv4() == ip.is_ipv4() && masked(ip, self.bits) == self.base
+    }
+
+    /// Its first address: by custom the bridge's own.
+    fn first(&self) -> IpAddr {
+        match self.base {
+            IpAddr::V4(v4) => IpAddr::V4(v4.to_bits().saturating_add(1).into()),
+            IpAddr::V6(v6) => IpAddr::V6(v6.to_bits().saturating_add(1).into()),
+        }
+    }
+}
+
+impl std::str::FromStr for Network {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || "write a network (192.0.2.0/24)".to_owned();
+        let (base, bits) = text.split_once('/').ok_or_else(wrong)?;
+        let base: IpAddr = base.parse().map_err(|_| wrong())?;
+        let bits: u8 = bits.parse().map_err(|_| wrong())?;
+        if bits > if base.is_ipv4() { 32 } else { 128 } {
+            return Err(wrong());
+        }
+        Ok(Self { base: masked(base, bits), bits })
+    }
+}
+
+/// Networks of containers.
+#[derive(Debug, Clone, Default)]
+pub struct ContainerNetworks(Vec<Network>);
+
+impl ContainerNetworks {
+    /// Whether an address is in one of them.
+    #[must_use]
+    pub fn holds(&self, ip: IpAddr) -> bool {
+        self.0.iter().any(|n| n.holds(ip))
+    }
+
+    /// Whether an address is that of a bridge to containers, which every node has that runs any: the first of such a network,
+    /// or of those that Docker makes for projects (172.18.0.1 to 172.31.0.1).
+    #[must_use]
+    pub fn is_bridge(&self, ip: IpAddr) -> bool {
+        let project = |v4: std::net::Ipv4Addr| matches!(v4.octets(), [172, 17..=31, 0, 1]);
+        self.0.iter().any(|n| n.first() == ip) || matches!(ip, IpAddr::V4(v4) if project(v4))
+    }
 }
 
 /// A pattern of infrastructure.
@@ -80,7 +138,9 @@ enum Pattern {
 #[derive(Debug, Default)]
 pub struct Names {
     exact: HashMap<IpAddr, String>,
-    networks: Vec<Network>,
+    networks: Vec<(Network, String)>,
+    /// Networks of containers.
+    pub containers: ContainerNetworks,
     ports: HashMap<(Protocol, u16), String>,
     patterns: Vec<Pattern>,
 }
@@ -105,7 +165,11 @@ impl Names {
             names.give(key, name).map_err(|why| format!("map.names: {key}: {why}"))?;
         }
         // The smallest network that holds an address names it.
-        names.networks.sort_by(|a, b| b.bits.cmp(&a.bits).then_with(|| a.base.cmp(&b.base)));
+        names.networks.sort_by(|(a, _), (b, _)| b.bits.cmp(&a.bits).then_with(|| a.base.cmp(&b.base)));
+        for text in &config.container_networks {
+            let network = text.parse::<Network>().map_err(|why| format!("map.container_networks: {text}: {why}"))?;
+            names.containers.0.push(network);
+        }
         for text in &config.infrastructure {
             names.patterns.push(pattern(text).map_err(|why| format!("map.infrastructure: {text}: {why}"))?);
         }
@@ -131,16 +195,11 @@ impl Names {
             return Err(format!("a name has 1 to {NAME_MAX} bytes"));
         }
         let wrong = || "write an address or a network (192.0.2.0/24)".to_owned();
-        let Some((base, bits)) = key.split_once('/') else {
+        if key.contains('/') {
+            self.networks.push((key.parse().map_err(|_| wrong())?, name.to_owned()));
+        } else {
             self.exact.insert(key.parse::<IpAddr>().map_err(|_| wrong())?.to_canonical(), name.to_owned());
-            return Ok(());
-        };
-        let base: IpAddr = base.parse().map_err(|_| wrong())?;
-        let bits: u8 = bits.parse().map_err(|_| wrong())?;
-        if bits > if base.is_ipv4() { 32 } else { 128 } {
-            return Err(wrong());
         }
-        self.networks.push(Network { base: masked(base, bits), bits, label: name.to_owned() });
         Ok(())
     }
 
@@ -153,8 +212,7 @@ impl Names {
     /// The label of the smallest network that holds an address.
     #[must_use]
     pub fn label(&self, ip: IpAddr) -> Option<&str> {
-        let fits = |n: &&Network| n.base.is_ipv4() == ip.is_ipv4() && masked(ip, n.bits) == n.base;
-        self.networks.iter().find(fits).map(|n| n.label.as_str())
+        self.networks.iter().find(|(network, _)| network.holds(ip)).map(|(_, label)| label.as_str())
     }
 
     /// The name of a port.
@@ -171,6 +229,18 @@ impl Names {
             Pattern::Owner(owner) => ends.contains(&Some(owner.as_str())),
         })
     }
+}
+
+/// Whether a character could move a cursor, break a line or turn the direction of text.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A stranger's name without characters that could move a cursor, break a line or turn the direction of text.
+#[must_use]
+pub fn plain(name: &str) -> String {
+    name.chars().map(|c| if is_hidden(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 fn protocol_of(text: &str) -> Option<Protocol> {
@@ -240,5 +310,23 @@ mod tests {
         }
         let wrong = MapConfig { infrastructure: vec!["sctp/1".into()], ..MapConfig::default() };
         assert!(Names::new(&wrong, None).unwrap_err().contains("write a port"));
+        let wrong = MapConfig { container_networks: vec!["172.17.0.1".into()], ..MapConfig::default() };
+        assert_eq!(
+            Names::new(&wrong, None).unwrap_err(),
+            "map.container_networks: 172.17.0.1: write a network (192.0.2.0/24)"
+        );
+    }
+
+    #[test]
+    fn networks_of_containers_and_their_bridges() {
+        let containers = Names::new(&MapConfig::default(), None).unwrap().containers;
+        let ip = |text: &str| text.parse().unwrap();
+        assert!(containers.holds(ip("172.17.3.4")) && !containers.holds(ip("172.18.3.4")));
+        for bridge in ["172.17.0.1", "172.18.0.1", "172.31.0.1", "10.88.0.1", "10.0.3.1"] {
+            assert!(containers.is_bridge(ip(bridge)), "{bridge}");
+        }
+        for host in ["172.17.0.2", "172.16.0.1", "172.32.0.1", "172.18.1.1", "10.0.0.1", "fd00::1"] {
+            assert!(!containers.is_bridge(ip(host)), "{host}");
+        }
     }
 }

@@ -29,6 +29,8 @@ pub struct Destination {
     pub ip: IpAddr,
     /// Port it connects to.
     pub port: u16,
+    /// Namespace of a destination on loopback; see [`Half::loop_scope`](super::half::Half::loop_scope).
+    pub scope: u32,
 }
 
 /// A server's client as it sees it.
@@ -42,6 +44,8 @@ pub struct Source {
     pub port: u16,
     /// Address of the client.
     pub ip: IpAddr,
+    /// Namespace of a client on loopback.
+    pub scope: u32,
 }
 
 /// One end, as far as it is known.

@@ -23,7 +23,7 @@ pub enum VertexKey {
     Unattributed(NodeNo),
     /// An address of no node; port 0 for a client.
     External(u32, IpAddr, u16),
-    /// A network of many clients, by its length.
+    /// A network of many clients, by its length; of length 0 the rest of very many.
     Network(u32, IpAddr, u8),
     /// A network that the user gave a label to.
     Label(u32, Arc<str>, u16),
@@ -33,6 +33,9 @@ impl VertexKey {
     /// Somebody outside: a labelled network is one vertex for each port.
     #[must_use]
     pub fn outside(site: u32, ip: IpAddr, port: u16, names: &Names) -> Self {
+        if ip.is_unspecified() {
+            return Self::Network(site, ip, 0);
+        }
         match names.label(ip).filter(|_| names.of_address(ip).is_none()) {
             Some(label) => Self::Label(site, label.into(), port),
             None => Self::External(site, ip, port),
@@ -62,6 +65,7 @@ impl VertexKey {
             port: None,
             owner: None,
             owner_kind: None,
+            hostname: None,
         };
         let outside = |site: u32, address: String, name: String, port: u16, local: bool| {
             let site = nodes.site_name(site);
@@ -81,12 +85,18 @@ impl VertexKey {
                 port,
                 owner: None,
                 owner_kind: None,
+                hostname: None,
             }
         };
         match self {
             Self::Service(node, owner) => {
                 let owned = Some(owner.to_string());
                 Vertex { kind: VertexKind::Service, owner: owned, owner_kind: Some(kind), ..on(*node, owner) }
+            }
+            // A failed connect loses the port: it may have meant any.
+            Self::Port(node, 0) => {
+                let name = format!("{} (port unknown)", nodes.name(*node));
+                Vertex { name, ..on(*node, ":0") }
             }
             Self::Port(node, port) => Vertex { port: Some(*port), ..on(*node, &format!(":{port}")) },
             Self::Unattributed(node) => on(*node, "unattributed"),
@@ -95,6 +105,7 @@ impl VertexKey {
                 let name = names.of_address(*ip).map_or_else(|| address.clone(), str::to_owned);
                 outside(*site, address, name, *port, !is_global(*ip))
             }
+            Self::Network(site, ip, 0) => outside(*site, format!("{ip}/0"), "many others".to_owned(), 0, true),
             Self::Network(site, ip, bits) => {
                 let address = format!("{ip}/{bits}");
                 outside(*site, address.clone(), address, 0, !is_global(*ip))
@@ -142,6 +153,13 @@ mod tests {
         assert_eq!(id(&VertexKey::Service(web, "nginx.service".into())), "web-1/nginx.service");
         assert_eq!(id(&VertexKey::Port(web, 80)), "web-1/:80");
         assert_eq!(id(&VertexKey::Unattributed(web)), "web-1/unattributed");
+        let unknown = VertexKey::Port(web, 0).describe(OwnerKind::Unattributed, &nodes, &names, &home);
+        assert_eq!(
+            (unknown.id.as_str(), unknown.name.as_str(), unknown.port),
+            ("web-1/:0", "web-1 (port unknown)", None)
+        );
+        let rest = VertexKey::outside(nodes.site_of(web), ip("0.0.0.0"), 0, &names);
+        assert_eq!(id(&rest), "ext:0.0.0.0/0");
         assert_eq!(id(&VertexKey::External(nodes.site_of(web), ip("10.0.0.9"), 80)), "ext:10.0.0.9:80");
         assert_eq!(id(&VertexKey::External(nodes.site_of(other), ip("10.0.0.9"), 80)), "ext:10.0.0.9:80@lab");
         assert_eq!(id(&VertexKey::External(nodes.site_of(other), ip("2001:db8::1"), 443)), "ext:[2001:db8::1]:443");

@@ -22,7 +22,7 @@ pub struct MapEdge {
     /// Transport.
     #[schema(value_type = String)]
     pub protocol: Protocol,
-    /// Port of the server.
+    /// Port of the server; 0 when failed connects lost it and more than one may be meant.
     pub port: u16,
     /// The address that the client uses, when it is rewritten on the way.
     pub via: Option<String>,
@@ -56,6 +56,18 @@ pub struct MapEdge {
     pub last_seen_ms: i64,
     /// Whether both ends have an owner.
     pub owned: bool,
+}
+
+impl MapEdge {
+    /// Transport and port of the server; a failed connect may have lost it.
+    #[must_use]
+    pub fn port_text(&self) -> String {
+        if self.port == 0 {
+            format!("{}/port unknown", self.protocol)
+        } else {
+            format!("{}/{}", self.protocol, self.port)
+        }
+    }
 }
 
 fn some(value: f32) -> Option<f32> {
@@ -175,7 +187,10 @@ fn is_there(figures: &Figures, from: i64, to: i64) -> bool {
 /// Whether a vertex goes by this name: its id, its owner on any node, or the name it is shown under.
 #[must_use]
 pub fn is_called(vertex: &Vertex, name: &str) -> bool {
-    vertex.id == name || vertex.name == name || vertex.owner.as_deref() == Some(name)
+    vertex.id == name
+        || vertex.name == name
+        || vertex.owner.as_deref() == Some(name)
+        || vertex.hostname.as_deref() == Some(name)
 }
 
 /// Whether a vertex goes by this name, or is on the node of this name.

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
-use tacit_wire::message::{Links, OwnerKind, Protocol};
+use tacit_wire::message::{Links, Listener, OwnerKind, Protocol};
 use tacit_wire::{NodeId, SiteId};
 use utoipa::ToSchema;
 
@@ -17,6 +17,42 @@ pub struct StoredLinks {
     pub minute: i64,
     /// The message.
     pub links: Links,
+}
+
+/// Longest time that one message may be about, in minutes; agents are configured to at most an hour.
+pub const SPAN_MAX: i64 = 60;
+
+impl StoredLinks {
+    /// How many minutes it is about.
+    #[must_use]
+    pub fn minutes(&self) -> i64 {
+        minutes_of(&self.links)
+    }
+
+    /// The starts of the minutes it is about.
+    pub fn covered(&self) -> impl Iterator<Item = i64> + use<> {
+        let first = self.minute;
+        (0..self.minutes()).map(move |n| first.saturating_add(n * 60_000))
+    }
+}
+
+/// How many minutes a message is about.
+#[must_use]
+pub fn minutes_of(links: &Links) -> i64 {
+    (i64::from(links.step_s) + 59).div_euclid(60).clamp(1, SPAN_MAX)
+}
+
+/// What a node's newest birth says it listens on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listening {
+    /// Order of change.
+    pub id: i64,
+    /// Site of the node.
+    pub site: SiteId,
+    /// The node.
+    pub node: NodeId,
+    /// What it listens on.
+    pub listeners: Vec<Listener>,
 }
 
 /// An address that a node's births named, and when.
@@ -63,6 +99,9 @@ pub struct Vertex {
     pub site: SiteId,
     /// Its address, when it is outside.
     pub address: Option<String>,
+    /// What the resolver of the collector calls that address; for people, never what it is known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
     /// Its port, when that is all that is known of it.
     pub port: Option<u16>,
     /// Unit, container or executable.

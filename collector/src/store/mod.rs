@@ -123,10 +123,13 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// order they came, at most `limit`.
     async fn links_after(&self, after: i64, minutes: (i64, i64), limit: usize) -> Result<Vec<StoredLinks>, StoreError>;
 
-    /// Everything that was said about one minute, in the order it came.
+    /// Every message that is about one minute, alone or with others, in the order it came.
     async fn links_of(&self, minute: i64) -> Result<Vec<StoredLinks>, StoreError>;
 
-    /// Which node had which address at or after a time.
+    /// What births say nodes listen on, of those that changed after number `after`, in that order, at most `limit`.
+    async fn listening_after(&self, after: i64, limit: usize) -> Result<Vec<Listening>, StoreError>;
+
+    /// Which node had which address at or after a time; who named an address first comes first.
     async fn address_claims(&self, since_ms: i64) -> Result<Vec<AddressClaim>, StoreError>;
 
     /// Writes a part of an hour of the map; rows that are there are replaced.

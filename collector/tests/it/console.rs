@@ -14,19 +14,21 @@ use crate::messages::{birth, death, event, now_ms, report, summary};
 use crate::schema::Described;
 use crate::site::Site;
 
-const PAGES: [&str; 7] =
-    ["/", "/incidents", "/incidents?all=true", "/incidents/1", "/nodes", "/nodes/web-1", "/settings"];
+const PAGES: [&str; 8] =
+    ["/", "/incidents", "/incidents?all=true", "/incidents/1", "/map", "/nodes", "/nodes/web-1", "/settings"];
 
 /// Asks for a page and checks what holds for each.
-async fn page(site: &Site, path: &str, status: u16) -> Page {
+pub async fn page(site: &Site, path: &str, status: u16) -> Page {
     let answer = site.get(path).await;
     assert_eq!((answer.status, answer.header("content-type")), (status, "text/html; charset=utf-8"), "{path}");
     let page = Page::parse(&answer.text);
     for (n, tag) in page.tags.iter().enumerate() {
-        assert!(
-            !matches!(tag.name.as_str(), "style" | "iframe" | "object" | "embed" | "base" | "form"),
-            "{path}: {tag:?}"
-        );
+        assert!(!matches!(tag.name.as_str(), "style" | "iframe" | "object" | "embed" | "base"), "{path}: {tag:?}");
+        if tag.name == "form" {
+            // What is asked for goes into the address of a page; nothing is changed by a form.
+            let sent = ["action", "method"].map(|key| tag.attribute(key));
+            assert_eq!(sent, [Some("/map"), Some("get")], "{path}: {tag:?}");
+        }
         if tag.name == "script" {
             assert!(tag.attribute("src").is_some_and(|src| src.starts_with("/assets/")), "{path}: {tag:?}");
             assert!(page.texts.iter().all(|text| text.within != n), "{path}: a script stands in the page");
@@ -73,7 +75,11 @@ async fn every_link_leads_somewhere() {
     let expected = [
         ("app.css", css),
         ("app.js", js),
+        ("cytoscape.min.js", js),
         ("icon.svg", "image/svg+xml"),
+        ("map-layout.js", js),
+        ("map.css", css),
+        ("map.js", js),
         ("uPlot.iife.min.js", js),
         ("uPlot.min.css", css),
     ];
@@ -115,6 +121,13 @@ async fn a_page_that_is_none_says_so() {
         ("/nodes/%ff", 400, "not UTF-8"),
         ("/incidents/9", 404, "Incident 9 does not exist."),
         ("/incidents/%22onload%3D%22", 404, "onload="),
+        ("/map?to=yesterday", 400, "To is not a time: \"yesterday\""),
+        ("/map?group=%3Cscript%3E", 400, "<script>"),
+        ("/map?nothing=1", 400, "There is no parameter \"nothing\"."),
+        ("/map?node=Web_1", 400, "is not valid: use 1 to 36"),
+        ("/map?from=9&to=5", 400, "From is not before to."),
+        ("/map?bytes=NaN", 400, "Bytes NaN is no rate."),
+        ("/map?failing=true&failing=true", 400, "Failing is there twice."),
         ("/incidents?all=perhaps", 400, "all: provided string was not `true` or `false`"),
     ] {
         let page = page(&site, path, status).await;
@@ -129,6 +142,7 @@ async fn an_empty_collector_says_how_to_begin() {
     let site = Site::start().await;
     for (path, words) in [
         ("/", "No node yet"),
+        ("/map", "No node has told of a connection yet."),
         ("/nodes", "No node has reported yet."),
         ("/incidents", "All quiet: no incident is open."),
         ("/incidents?all=true", "There has been no incident."),
@@ -240,7 +254,8 @@ async fn site_saying(text: &str) -> Site {
 const HOSTILE: &str = "</title></td><script>alert(1)</script><img src=x onerror=alert(2)>\" onload=\"x' y='&amp;&lt;--> \
      ]]>${1}{{2}}%00\\u0000\\\0\u{1}\n\r\t\u{202e}drow\u{2066} \u{feff}漢é\u{1f4a5}\u{2028}";
 
-fn encode(text: &str) -> String {
+/// A text as a part of an address.
+pub fn encode(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02x}")).collect()
 }
 

@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod api;
+#[path = "../../../cli/tests/story/browser.rs"]
+mod browser;
 mod client;
 mod console;
 mod guard;
@@ -11,6 +13,7 @@ mod html;
 mod ingest;
 mod kills;
 mod map;
+mod map_page;
 mod messages;
 mod metrics;
 mod schema;

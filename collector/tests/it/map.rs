@@ -1,9 +1,11 @@
 //! The map from outside: halves come over MQTT, edges go out over HTTP.
 
 use serde_json::{Value, json};
-use tacit_wire::message::Birth;
+use tacit_wire::codec::decode;
+use tacit_wire::message::{Birth, Command, CommandKind, Links, Listener};
 
-use crate::messages::{birth, half, links, now_ms, settled_minute};
+use crate::client::PATIENCE;
+use crate::messages::{SITE, birth, half, links, now_ms, settled_minute};
 use crate::site::{Node, Site};
 
 async fn node_at(site: &Site, name: &str, address: &str) -> Node {
@@ -101,7 +103,9 @@ async fn forged_links_stay_at_their_sender() {
 
     let honest = "web/nginx.service>db/postgresql.service:tcp/5432";
     let map = site.until("/api/v1/map?node=db", |map| edges(map) == [honest]).await;
-    assert_eq!(map["coverage"]["conflicts"][0]["nodes"], json!(["db", "evil"]));
+    let conflict = &map["coverage"]["conflicts"][0];
+    assert_eq!((&conflict["kind"], &conflict["nodes"]), (&json!("address"), &json!(["db", "evil"])));
+    assert_eq!(conflict["text"], "10.0.0.2 in lab is claimed by db and evil; db is believed");
     let all = site.until("/api/v1/map?node=evil", |map| edges(map).len() >= 4096).await;
     assert!(edges(&all).len() <= 4098, "bounded by node");
     let evil = all["coverage"]["nodes"].as_array().unwrap().iter().find(|n| n["node"] == "evil").unwrap();
@@ -124,5 +128,74 @@ async fn late_halves_are_folded_in_once() {
     let map = site.until("/api/v1/map", |map| edges(map) == ["web/nginx.service>db/pg:tcp/5432"]).await;
     assert_eq!(map["edges"][0]["connects"], 10);
     assert!(map["edges"][0]["last_seen_ms"].as_i64().unwrap() <= now_ms());
+    site.stop().await;
+}
+
+/// The collector was away when a node announced its endpoints: it asks for them, and loses nothing of what came meanwhile.
+#[tokio::test]
+async fn a_node_is_asked_for_what_it_did_not_announce() {
+    let site = Site::start().await;
+    let mut web = site.node("web").await;
+    web.client.subscribe(&format!("tacit/1/{SITE}/d/web/+")).await;
+    web.say("birth", &Birth { capabilities: vec!["announce".into()], ..birth("web", 1) }).await;
+    let minute = settled_minute();
+    let mut message = links("web", 1, minute, vec![half("nginx.service", false, "192.0.2.7", 443, &[])]);
+    let endpoints = std::mem::take(&mut message.endpoints);
+    web.say("links", &message).await;
+    loop {
+        let message = web.client.receive(PATIENCE).await.expect("a command");
+        // It asks for other things too.
+        if message.topic.ends_with(b"/command")
+            && decode::<Command>(&message.payload).expect("a command").kind == Some(CommandKind::Announce)
+        {
+            break;
+        }
+    }
+    web.say("links", &Links { endpoints, ..links("web", 2, minute + 60_000, Vec::new()) }).await;
+    let map = site.until("/api/v1/map", |map| edges(map) == ["web/nginx.service>ext:192.0.2.7:443:tcp/443"]).await;
+    assert_eq!(map["edges"][0]["connects"], 10);
+    assert_eq!(map["coverage"]["nodes"][0]["unusable"], 1, "it is told what was not known meanwhile");
+    site.stop().await;
+}
+
+/// A server that says nothing of its connections is named by its birth, and a connect that lost its port is on its edge.
+#[tokio::test]
+async fn births_name_servers_and_lost_ports_are_found() {
+    let site = Site::start().await;
+    let web = node_at(&site, "web", "10.0.0.1").await;
+    let db = site.node("db").await;
+    let listeners = vec![Listener { address: "*".into(), port: 5432, owner: Some("postgresql.service".into()) }];
+    db.say("birth", &Birth { addresses: vec!["10.0.0.2".into()], listeners, ..birth("db", 1) }).await;
+    let (local, peer, mut failed) = half("php", false, "10.0.0.2", 0, &[]);
+    (failed.connects, failed.failed, failed.active) = (0, 7, 0);
+    let elsewhere = half("php", false, "192.0.2.9", 0, &[]);
+    let said = vec![half("php", false, "10.0.0.2", 5432, &[40_001]), (local, peer, failed), elsewhere];
+    web.say("links", &links("web", 1, settled_minute(), said)).await;
+    let expected = ["web/php>db/postgresql.service:tcp/5432", "web/php>ext:192.0.2.9:tcp/0"];
+    let map = site.until("/api/v1/map", |map| edges(map) == expected).await;
+    assert_eq!((&map["edges"][0]["failed"], &map["edges"][0]["connects"]), (&json!(7), &json!(10)));
+    assert!(map["edges"][0]["confidence"].as_f64().unwrap() < 1.0, "only its birth says so");
+    site.stop().await;
+}
+
+/// Both ends tell five minutes in one message, and then only that nothing changed.
+#[tokio::test]
+async fn batches_and_steady_edges_are_whole() {
+    let site = Site::start().await;
+    let web = node_at(&site, "web", "10.0.0.1").await;
+    let db = node_at(&site, "db", "10.0.0.2").await;
+    let start = settled_minute() - 10 * 60_000;
+    for (node, peer, server) in [(&web, "10.0.0.2", false), (&db, "10.0.0.1", true)] {
+        let name = if server { "db" } else { "web" };
+        let told = links(name, 1, start, vec![half("x", server, peer, 5432, &[40_001])]);
+        node.say("links", &Links { step_s: 300, ..told }).await;
+        let steady = links(name, 2, start + 5 * 60_000, Vec::new());
+        node.say("links", &Links { step_s: 300, steady: 1, ..steady }).await;
+    }
+    let is_whole = |map: &Value| edges(map).len() == 1 && map["edges"][0]["connects"] == 20;
+    let from = start - 3_600_000;
+    let map = site.until(&format!("/api/v1/map?from={from}"), is_whole).await;
+    assert_eq!(map["edges"][0]["id"], "web/x>db/x:tcp/5432");
+    assert_eq!((&map["edges"][0]["sent"], &map["edges"][0]["first_seen_ms"]), (&json!(2000), &json!(start)));
     site.stop().await;
 }

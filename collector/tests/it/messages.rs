@@ -142,6 +142,7 @@ pub fn half(owner: &str, server: bool, peer: &str, port: u16, ports: &[u16]) -> 
         port,
         owner: owner.map(str::to_owned),
         owner_kind: owner.map(|_| OwnerKind::Unit),
+        scope: None,
     };
     let (here, there) = if server { (port, 0) } else { (0, port) };
     let edge = Edge {
@@ -173,7 +174,7 @@ pub fn links(node: &str, seq: u64, start_ms: i64, halves: Vec<(EndpointDef, Endp
         endpoints.extend([EndpointDef { id: 2 * n, ..local }, EndpointDef { id: 2 * n + 1, ..peer }]);
         edges.push(Edge { local: 2 * n, peer: 2 * n + 1, ..edge });
     }
-    Links { head: head(node, 4, seq), start_ms, step_s: 60, level: 2, overflows: 0, endpoints, edges }
+    Links { head: head(node, 4, seq), start_ms, step_s: 60, level: 2, overflows: 0, endpoints, edges, steady: 0 }
 }
 
 /// A part of the answer to a command.

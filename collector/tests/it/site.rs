@@ -27,6 +27,8 @@ impl Site {
         let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
         config.mqtt.listen.set_port(0);
         config.http.listen.set_port(0);
+        // Tests ask nobody's resolver.
+        config.map.reverse_dns = false;
         let collector = Collector::start(&config).await.unwrap();
         let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
         Self { collector, http, _folder: folder }

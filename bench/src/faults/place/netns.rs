@@ -41,23 +41,10 @@ impl Netns {
         let name = format!("tacit-faults-{}", std::process::id());
         // Names of links have at most 15 characters.
         let link = format!("tf{}", std::process::id());
-        let mut made = Vec::new();
-        let mut make = |words: &[&str], undo: &[&str]| -> Result<()> {
-            let promise = janitor.promise(Undo::run(undo))?;
-            match run(words) {
-                Ok(_) => made.push(promise),
-                Err(error) => {
-                    promise.forget();
-                    return Err(error);
-                }
-            }
-            Ok(())
-        };
-        make(&["ip", "netns", "add", &name], &["ip", "netns", "delete", &name])?;
+        let space = janitor.make(&["ip", "netns", "add", &name], &["ip", "netns", "delete", &name])?;
         let add = ["ip", "link", "add", &link, "type", "veth", "peer", "name", "eth0", "netns", &name];
-        make(&add, &["ip", "link", "delete", &link])?;
         // The link goes before the namespace that holds its other end.
-        made.reverse();
+        let made = vec![janitor.make(&add, &["ip", "link", "delete", &link])?, space];
         let (outside, inside) = (format!("{OUTSIDE}/30"), format!("{INSIDE}/30"));
         run(&["ip", "address", "add", &outside, "dev", &link])?;
         run(&["ip", "link", "set", &link, "up"])?;

@@ -2,12 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::{Book, Entry, HOUR_MS, HOURS_KEPT_MS, IDLE_MS, LATE_MS, MAP_MAX, MINUTE_MS, Speaker, hash, hour_of};
-use crate::map::addresses::Conflict;
+use super::ledger::Entry;
+use super::{Book, HOUR_MS, HOURS_KEPT_MS, IDLE_MS, LATE_MS, MINUTE_MS, Speaker, hour_of};
+use crate::map::addresses::{Conflict, ConflictKind};
 use crate::map::changes::SETTLED_MS;
 use crate::map::half::NodeNo;
-use crate::map::vertex::VertexKey;
 use crate::store::{EdgeFigures, EdgeHours, Figures, MapChange, MapHour};
+
+/// How long a node is learned before its new edges are news: all are new when it comes.
+const LEARNING_MS: i64 = HOUR_MS;
+/// A node that did not speak for so long is not there to say that an edge goes on.
+const SILENT_MS: i64 = 10 * MINUTE_MS;
+/// Nodes with absurd counts that are listed.
+const ABSURD_MAX: usize = 100;
 
 /// An hour in memory.
 #[derive(Debug, Default)]
@@ -62,7 +69,8 @@ impl Book {
         let changes = self.look(now);
         self.joined_at = self.joined_at.split_off(&(now - 6 * HOUR_MS));
         self.loose = self.loose.split_off(&(now - LATE_MS - 2 * MINUTE_MS));
-        self.spoke = self.spoke.split_off(&(now - 6 * HOUR_MS));
+        self.hearing.forget(now, &self.dirty);
+        self.addresses.forget(now);
         changes
     }
 
@@ -76,34 +84,23 @@ impl Book {
                 .and_then(|h| h.minutes.get(&minute))
                 .map(|list| list.iter().copied().collect())
                 .unwrap_or_default();
-            let entries = &self.entries;
-            let record = |n: u32| &entries[n as usize].record;
-            // A map without a past has nothing new on it.
+            let (ledger, hearing) = (&self.ledger, &self.hearing);
+            let speakers = |n: u32| {
+                let key = &ledger.entry(n).key;
+                [key.client.node(), key.server.node()]
+                    .into_iter()
+                    .flatten()
+                    .filter_map(move |node| hearing.speaker(node))
+            };
+            // A map without a past has nothing new on it, nor has a node of which little is known yet.
             let is_new = |n: u32| {
-                let entry = &entries[n as usize];
-                let known = self.known.contains_key(&hash(&entry.record.id));
-                let young = [&entry.key.client, &entry.key.server]
-                    .iter()
-                    .filter_map(|v| v.node())
-                    .any(|node| self.speakers.get(&node).is_some_and(|s| minute - s.first_ms < HOUR_MS));
-                !known && !young && self.oldest_known.is_some_and(|o| minute - o >= HOUR_MS)
+                let learning = speakers(n).any(|s| minute - s.first_ms < LEARNING_MS);
+                !learning && ledger.is_new(n, minute, LEARNING_MS)
             };
-            let speaks = |n: u32| {
-                let key = &entries[n as usize].key;
-                let ends = [&key.client, &key.server];
-                ends.iter()
-                    .filter_map(|v| v.node())
-                    .any(|node| self.speakers.get(&node).is_some_and(|s| minute - s.last_ms < 5 * MINUTE_MS))
-            };
+            let speaks = |n: u32| speakers(n).any(|s| minute - s.last_ms < SILENT_MS);
+            let record = move |n: u32| &ledger.entry(n).record;
             changes.extend(self.watcher.look(minute, &figures, record, is_new, speaks));
-            for number in figures.keys() {
-                let record = &self.entries[*number as usize].record;
-                if self.known.len() < 2 * MAP_MAX {
-                    self.known.entry(hash(&record.id)).or_insert(record.first_seen_ms);
-                    let first = record.first_seen_ms;
-                    self.oldest_known = Some(self.oldest_known.map_or(first, |o| o.min(first)));
-                }
-            }
+            self.ledger.are_known(figures.keys().copied());
         }
         changes
     }
@@ -120,16 +117,13 @@ impl Book {
     }
 
     fn pack(&self, hour: i64, figures: &HashMap<u32, Figures>) -> MapHour {
-        let mut used = BTreeSet::new();
-        let mut edges = Vec::with_capacity(figures.len());
-        for (number, figures) in figures {
-            let entry = &self.entries[*number as usize];
-            used.extend([&entry.key.client, &entry.key.server].map(|v| self.vertex_numbers[v]));
-            edges.push(EdgeFigures { edge: entry.record.clone(), figures: *figures });
-        }
+        let one = |(number, figures): (&u32, &Figures)| EdgeFigures {
+            edge: self.ledger.entry(*number).record.clone(),
+            figures: *figures,
+        };
+        let mut edges: Vec<EdgeFigures> = figures.iter().map(one).collect();
         edges.sort_by(|a, b| a.edge.id.cmp(&b.edge.id));
-        let vertices = used.into_iter().map(|n| self.vertices[n as usize].1.clone()).collect();
-        MapHour { hour, vertices, edges }
+        MapHour { hour, vertices: self.ledger.ends(figures.keys().copied()), edges }
     }
 
     /// An hour was stored.
@@ -140,6 +134,12 @@ impl Book {
         }
         self.hours.retain(|start, h| !h.saved || now - start < HOURS_KEPT_MS);
         self.pairs.forget(now);
+        self.destinations.forget(now);
+        // Whoever has become quiet makes room for others.
+        self.outsiders.retain(|_, bytes| {
+            *bytes /= 2;
+            *bytes > 0
+        });
         self.compact();
     }
 
@@ -150,11 +150,10 @@ impl Book {
             used.extend(hour.sealed.keys());
             used.extend(hour.minutes.values().flatten().map(|(n, _)| *n));
         }
-        if used.len() * 2 > self.entries.len() {
+        if used.len() * 2 > self.ledger.size() {
             return;
         }
-        let moved: HashMap<u32, u32> = used.iter().zip(0..).map(|(old, new)| (*old, new)).collect();
-        let entries: Vec<Entry> = used.iter().map(|n| self.entries[*n as usize].clone()).collect();
+        let moved = self.ledger.keep(&used);
         for hour in self.hours.values_mut() {
             hour.sealed = hour.sealed.drain().map(|(n, f)| (moved[&n], f)).collect();
             for (number, _) in hour.minutes.values_mut().flatten() {
@@ -165,12 +164,6 @@ impl Book {
             }
         }
         self.watcher.renumber(&moved);
-        self.numbers = entries.iter().zip(0..).map(|(e, n)| (e.key.clone(), n)).collect();
-        let keys: BTreeSet<&VertexKey> = entries.iter().flat_map(|e| [&e.key.client, &e.key.server]).collect();
-        let vertices: Vec<_> = keys.iter().map(|k| self.vertices[self.vertex_numbers[*k] as usize].clone()).collect();
-        self.vertex_numbers = vertices.iter().zip(0..).map(|(v, n)| (v.0.clone(), n)).collect();
-        self.vertices = vertices;
-        self.entries = entries;
     }
 
     /// The hours in memory that overlap a time, added up, and which they are.
@@ -190,27 +183,47 @@ impl Book {
     /// One edge in the hours in memory.
     #[must_use]
     pub fn history(&self, id: &str) -> Option<EdgeHours> {
-        let number = self.entries.iter().position(|e| e.record.id == id)? as u32;
+        let number = self.ledger.find(id)?;
         let hours = self.hours.iter().filter_map(|(start, h)| Some((*start, h.whole().remove(&number)?)));
-        Some((self.entries[number as usize].record.clone(), hours.collect()))
+        Some((self.ledger.entry(number).record.clone(), hours.collect()))
     }
 
     /// Nodes that send links, with what is known of them.
     pub fn speakers(&self) -> impl Iterator<Item = (&tacit_wire::NodeId, &Speaker)> {
-        self.speakers.iter().map(|(n, s)| (self.nodes.name(*n), s))
+        self.hearing.speakers().map(|(n, s)| (self.nodes.name(n), s))
     }
 
-    /// Addresses that several nodes claim.
+    /// What nodes say that does not fit together.
     #[must_use]
-    pub fn conflicts(&self) -> &[Conflict] {
-        self.addresses.conflicts()
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let mut all = self.addresses.conflicts(&self.nodes);
+        let mut absurd: Vec<(NodeNo, u64)> =
+            self.hearing.speakers().filter(|(_, s)| s.absurd > 0).map(|(n, s)| (n, s.absurd)).collect();
+        absurd.sort_unstable();
+        all.extend(absurd.into_iter().take(ABSURD_MAX).map(|(node, edges)| {
+            let name = self.nodes.name(node).to_string();
+            Conflict {
+                kind: ConflictKind::Absurd,
+                site: self.nodes.site_name(self.nodes.site_of(node)).to_string(),
+                address: String::new(),
+                text: format!("{name} counts what no machine reaches, on {edges} edges; it was cut"),
+                nodes: vec![name],
+            }
+        }));
+        all
+    }
+
+    /// Changes that were left out because there were too many at once, since the collector started.
+    #[must_use]
+    pub fn changes_left_out(&self) -> u64 {
+        self.watcher.left_out()
     }
 
     /// Clients, servers, connects and failed connects since the collector started, busiest first, at most `most`.
     #[must_use]
     pub fn totals(&self, most: usize) -> Vec<(&str, &str, u16, u64, u64)> {
         let busy = |e: &&Entry| e.total.connects > 0 || e.total.failed > 0;
-        let mut all: Vec<&Entry> = self.entries.iter().filter(busy).collect();
+        let mut all: Vec<&Entry> = self.ledger.entries().filter(busy).collect();
         all.sort_by_key(|e| std::cmp::Reverse(e.total.connects.saturating_add(e.total.failed)));
         let line = |e: &'_ Entry| (e.record.port, e.total.connects, e.total.failed);
         all.into_iter()

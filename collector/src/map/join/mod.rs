@@ -11,17 +11,22 @@
 //! A half always stays on the node that sent it, whatever it claims: nobody can write an edge of which he is not one end.
 //! What both count is taken from the client; a server half without its client counts only while the client's node is silent.
 
+mod emit;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use tacit_wire::message::{OwnerKind, Protocol, Sketch};
 
+use emit::{alone, crowded, emit};
+
 use super::addresses::Addresses;
 use super::half::{Half, NodeNo};
-use super::names::{Names, masked};
+use super::names::Names;
 use super::nodes::Nodes;
 use super::pairs::{Destination, End, Pairs, Source};
-use super::vertex::{EdgeKey, VertexKey};
+use super::repair::Listeners;
+use super::vertex::EdgeKey;
 use crate::store::Figures;
 
 /// Clients outside of one port that are shown one by one; more are shown by network.
@@ -38,6 +43,8 @@ pub struct Scene<'a> {
     pub addresses: &'a Addresses,
     /// Names and labels.
     pub names: &'a Names,
+    /// What births say nodes listen on.
+    pub listeners: &'a Listeners,
 }
 
 /// The halves of one minute.
@@ -122,7 +129,7 @@ pub fn join(minute: Minute<'_>, scene: Scene<'_>, pairs: &mut Pairs) -> Joined {
 }
 
 fn servers<'a>(minute: Minute<'a>, scene: Scene<'_>) -> Vec<Server<'a>> {
-    let key = |h: &Half| (h.node, h.protocol, h.port, h.peer);
+    let key = |h: &Half| (h.node, h.protocol, h.port, h.peer, h.scope);
     let mut all: Vec<Server<'a>> = Vec::new();
     let mut present = HashSet::new();
     for (half, near) in minute.halves.iter().map(|h| (h, false)).chain(minute.near.iter().map(|h| (h, true))) {
@@ -148,7 +155,7 @@ fn sorted_clients<'a>(minute: Minute<'a>) -> Vec<&'a Half> {
 }
 
 fn destination(half: &Half) -> Destination {
-    Destination { node: half.node, protocol: half.protocol, ip: half.peer, port: half.port }
+    Destination { node: half.node, protocol: half.protocol, ip: half.peer, port: half.port, scope: half.loop_scope() }
 }
 
 fn groups<'a>(clients: &'a [&'a Half], minute: Minute<'_>, scene: Scene<'_>) -> Vec<Group<'a>> {
@@ -170,15 +177,17 @@ fn groups<'a>(clients: &'a [&'a Half], minute: Minute<'_>, scene: Scene<'_>) -> 
 
 /// The destination is a node's address, and that node says so too.
 fn by_address(groups: &mut [Group<'_>], servers: &mut [Server<'_>]) {
-    let mut places: HashMap<(NodeNo, Protocol, u16, NodeNo), Vec<usize>> = HashMap::new();
+    let mut places: HashMap<(NodeNo, Protocol, u16, NodeNo, u32), Vec<usize>> = HashMap::new();
     for (at, s) in servers.iter().enumerate() {
         if let Some(client) = s.client {
-            places.entry((s.half.node, s.half.protocol, s.half.port, client)).or_default().push(at);
+            let place = (s.half.node, s.half.protocol, s.half.port, client, s.half.loop_scope());
+            places.entry(place).or_default().push(at);
         }
     }
     for group in groups.iter_mut() {
         let Some(target) = group.target else { continue };
-        let Some(found) = places.get(&(target, group.to.protocol, group.to.port, group.to.node)) else { continue };
+        let place = (target, group.to.protocol, group.to.port, group.to.node, group.to.scope);
+        let Some(found) = places.get(&place) else { continue };
         let here = |at: &&usize| servers[**at].half.local.is_none_or(|local| local == group.to.ip);
         let mut found: Vec<usize> = found.iter().filter(here).copied().collect();
         // One port may be served in several namespaces, or for several addresses of the client: ports tell them apart.
@@ -194,15 +203,16 @@ fn by_address(groups: &mut [Group<'_>], servers: &mut [Server<'_>]) {
 
 /// The destination was rewritten: the server sees the client's address and ports.
 fn by_ports(groups: &mut [Group<'_>], servers: &mut [Server<'_>], pairs: &Pairs) {
-    let mut seen: HashMap<(NodeNo, Protocol, u16), Vec<usize>> = HashMap::new();
+    let mut seen: HashMap<(NodeNo, Protocol, u16, u32), Vec<usize>> = HashMap::new();
     for (at, group) in groups.iter().enumerate().filter(|(_, g)| g.servers.is_empty()) {
         for port in group.ports.ports() {
-            seen.entry((group.to.node, group.to.protocol, *port)).or_default().push(at);
+            seen.entry((group.to.node, group.to.protocol, *port, group.to.scope)).or_default().push(at);
         }
     }
     for (at, server) in servers.iter_mut().enumerate().filter(|(_, s)| !s.taken) {
         let (half, Some(client)) = (server.half, server.client) else { continue };
-        let shares = half.ports.ports().iter().filter_map(|p| seen.get(&(client, half.protocol, *p)));
+        let place = |port: &u16| (client, half.protocol, *port, half.loop_scope());
+        let shares = half.ports.ports().iter().filter_map(|p| seen.get(&place(p)));
         let candidates: BTreeSet<usize> = shares.flatten().copied().take(COMPARED_MAX).collect();
         let likeness = |group: &Group<'_>| {
             let known = pairs.servers(&group.to).iter().any(|e| e.node == half.node && e.port == half.port);
@@ -212,7 +222,10 @@ fn by_ports(groups: &mut [Group<'_>], servers: &mut [Server<'_>], pairs: &Pairs)
             let group = &groups[**g];
             let nobody_silent = !(group.near && server.near);
             let overlap = group.ports.overlap(&half.ports);
-            nobody_silent && (overlap >= 3 || (overlap > 0 && group.ports.covers(&half.ports)))
+            // One is a part of the other: of several servers behind one address, or where one end told a minute of what the
+            // other told with its batch.
+            let part = group.ports.covers(&half.ports) || half.ports.covers(&group.ports);
+            nobody_silent && (overlap >= 3 || (overlap > 0 && part))
         };
         let mut fitting: Vec<usize> = candidates.iter().filter(fits).copied().collect();
         fitting.sort_by_key(|g| std::cmp::Reverse(likeness(&groups[*g])));
@@ -229,13 +242,15 @@ fn by_ports(groups: &mut [Group<'_>], servers: &mut [Server<'_>], pairs: &Pairs)
 
 /// The client's address was rewritten and its ports were kept: the destination is right, the ports are the same.
 fn by_ports_alone(groups: &mut [Group<'_>], servers: &mut [Server<'_>]) {
-    let mut places: HashMap<(NodeNo, Protocol, u16), Vec<usize>> = HashMap::new();
+    let mut places: HashMap<(NodeNo, Protocol, u16, u32), Vec<usize>> = HashMap::new();
     for (at, s) in servers.iter().enumerate().filter(|(_, s)| !s.taken && !s.near) {
-        places.entry((s.half.node, s.half.protocol, s.half.port)).or_default().push(at);
+        let place = (s.half.node, s.half.protocol, s.half.port, s.half.loop_scope());
+        places.entry(place).or_default().push(at);
     }
     for group in groups.iter_mut().filter(|g| g.servers.is_empty() && !g.near) {
         let Some(target) = group.target else { continue };
-        let Some(found) = places.get(&(target, group.to.protocol, group.to.port)) else { continue };
+        let place = (target, group.to.protocol, group.to.port, group.to.scope);
+        let Some(found) = places.get(&place) else { continue };
         let same = |at: &&usize| {
             let s = &servers[**at];
             !s.taken && s.half.ports == group.ports && group.ports.ports().len() > 1
@@ -252,13 +267,14 @@ fn end_of(half: &Half, via: Option<(IpAddr, u16)>) -> End {
 }
 
 fn learn(groups: &[Group<'_>], servers: &[Server<'_>], pairs: &mut Pairs, at: i64) {
-    for server in servers.iter().filter(|s| !s.near && s.half.owner.is_some()) {
+    // Who listens in a container says nothing of the node's own ports.
+    for server in servers.iter().filter(|s| !s.near && s.half.owner.is_some() && s.half.scope == 0) {
         pairs.listens(server.half.protocol, end_of(server.half, None), at);
     }
     for group in groups {
         let via = group.via.then_some((group.to.ip, group.to.port));
         for half in group.servers.iter().map(|s| servers[*s].half) {
-            let source = Source { node: half.node, protocol: half.protocol, port: half.port, ip: half.peer };
+            let source = source_of(half);
             for client in group.halves {
                 pairs.learn(group.to, end_of(half, via), source, end_of(client, via), at);
             }
@@ -266,204 +282,12 @@ fn learn(groups: &[Group<'_>], servers: &[Server<'_>], pairs: &mut Pairs, at: i6
     }
 }
 
+fn source_of(half: &Half) -> Source {
+    Source { node: half.node, protocol: half.protocol, port: half.port, ip: half.peer, scope: half.loop_scope() }
+}
+
 fn crosses(group: &Group<'_>, servers: &[Server<'_>]) -> bool {
     group.servers.iter().any(|s| servers[*s].near != group.near)
-}
-
-/// The edges of a group: each of its clients with each of the servers behind its destination.
-fn emit(
-    group: &Group<'_>,
-    servers: &[Server<'_>],
-    scene: Scene<'_>,
-    pairs: &Pairs,
-    minute: Minute<'_>,
-    out: &mut Joined,
-) {
-    let via = group.via.then_some((group.to.ip, group.to.port));
-    let mut ends: Vec<(End, Vec<&Half>)> = Vec::new();
-    for server in group.servers.iter().map(|s| &servers[*s]) {
-        let end = end_of(server.half, via);
-        let place = ends.iter().position(|(e, _)| *e == end).unwrap_or_else(|| {
-            ends.push((end, Vec::new()));
-            ends.len() - 1
-        });
-        if !server.near {
-            ends[place].1.push(server.half);
-        }
-    }
-    if ends.is_empty() {
-        if !group.near {
-            lone_clients(group, scene, pairs, out);
-        }
-        return;
-    }
-    // Several servers share what the client counted as they counted it themselves.
-    let weight = |halves: &Vec<&Half>| -> f64 {
-        halves.iter().map(|h| 1.0 + h.figures.connects as f64 + h.figures.bytes() as f64).sum::<f64>().max(1e-9)
-    };
-    let whole: f64 = ends.iter().map(|(_, h)| weight(h)).sum();
-    let mut from = 0.0;
-    for (end, halves) in &ends {
-        let to = from + weight(halves) / whole;
-        for (n, client) in group.halves.iter().enumerate() {
-            let mut figures = if group.near {
-                // The client counted in its own minute; now only the server spoke.
-                uncounted(halves, minute.at)
-            } else {
-                client.figures.part(from, to)
-            };
-            if n == 0 {
-                add_server(&mut figures, halves, group.near);
-            }
-            let said = [(!group.near).then_some(client.node), (!halves.is_empty()).then_some(end.node)];
-            if said != [None, None] {
-                out.edges.push(edge(&end_of(client, None), end, group.to.protocol, said, figures, client, halves));
-            }
-        }
-        from = to;
-    }
-}
-
-fn uncounted(halves: &[&Half], at: i64) -> Figures {
-    let mut all = Figures::none(at);
-    for half in halves {
-        all.add(&half.figures);
-    }
-    all.uncounted()
-}
-
-/// What only the server knows: its own segments sent again, and its queue.
-fn add_server(figures: &mut Figures, halves: &[&Half], counted: bool) {
-    for half in halves {
-        if !counted {
-            figures.retransmits = figures.retransmits.saturating_add(half.figures.retransmits);
-        }
-        figures.accept_queue = figures.accept_queue.max(half.figures.accept_queue);
-        if figures.rtt_p50.is_nan() {
-            (figures.rtt_p50, figures.rtt_p95) = (half.figures.rtt_p50, half.figures.rtt_p95);
-            (figures.rtt_min, figures.rtt_weight) = (half.figures.rtt_min, half.figures.rtt_weight);
-        }
-    }
-}
-
-fn vertex_of_client(end: &End) -> VertexKey {
-    end.owner.clone().map_or(VertexKey::Unattributed(end.node), |owner| VertexKey::Service(end.node, owner))
-}
-
-fn vertex_of_server(end: &End) -> VertexKey {
-    end.owner.clone().map_or(VertexKey::Port(end.node, end.port), |owner| VertexKey::Service(end.node, owner))
-}
-
-fn edge(
-    client: &End,
-    server: &End,
-    protocol: Protocol,
-    said: [Option<NodeNo>; 2],
-    mut figures: Figures,
-    client_half: &Half,
-    server_halves: &[&Half],
-) -> JoinedEdge {
-    figures.owned = client.owner.is_some() && server.owner.is_some();
-    let of_server = server_halves.iter().map(|h| h.figures.confidence).fold(1.0, f32::min);
-    figures.confidence = if figures.owned { client_half.figures.confidence.min(of_server) } else { 0.0 };
-    let key =
-        EdgeKey { client: vertex_of_client(client), server: vertex_of_server(server), protocol, port: server.port };
-    JoinedEdge { key, kinds: [client.kind, server.kind], via: server.via, said, figures }
-}
-
-/// A destination that nobody else spoke of: known from before, a node's port, or outside.
-fn lone_clients(group: &Group<'_>, scene: Scene<'_>, pairs: &Pairs, out: &mut Joined) {
-    let remembered = pairs.servers(&group.to);
-    let sure = |e: &&End| e.via.is_some() || group.target.is_none_or(|t| t == e.node);
-    let known = remembered
-        .iter()
-        .find(sure)
-        .or_else(|| group.target.and_then(|t| pairs.listener(t, group.to.protocol, group.to.port)));
-    let is_new = known.is_none();
-    for client in group.halves {
-        let said = [Some(client.node), None];
-        let joined = if let Some(end) = known {
-            let mut joined = edge(&end_of(client, None), end, group.to.protocol, said, client.figures, client, &[]);
-            // From memory: likely, not certain.
-            joined.figures.confidence = joined.figures.confidence.min(0.9);
-            joined
-        } else {
-            let server = match group.target {
-                Some(node) => VertexKey::Port(node, group.to.port),
-                None => VertexKey::outside(scene.nodes.site_of(client.node), group.to.ip, group.to.port, scene.names),
-            };
-            let end = end_of(client, None);
-            let owned = end.owner.is_some() && group.target.is_none();
-            let confidence = if owned { client.figures.confidence } else { 0.0 };
-            let key =
-                EdgeKey { client: vertex_of_client(&end), server, protocol: group.to.protocol, port: group.to.port };
-            let figures = Figures { owned: false, confidence, ..client.figures };
-            JoinedEdge { key, kinds: [end.kind, OwnerKind::Unattributed], via: None, said, figures }
-        };
-        out.edges.push(joined);
-        if is_new {
-            out.loose.push((*client).clone());
-        }
-    }
-}
-
-/// Ports with so many clients outside that these are shown by network.
-fn crowded(servers: &[Server<'_>]) -> HashSet<(NodeNo, u16)> {
-    let mut counts: HashMap<(NodeNo, u16), HashSet<IpAddr>> = HashMap::new();
-    for s in servers.iter().filter(|s| s.client.is_none()) {
-        let clients = counts.entry((s.half.node, s.half.port)).or_default();
-        if clients.len() <= OUTSIDE_MAX {
-            clients.insert(s.half.peer);
-        }
-    }
-    counts.into_iter().filter(|(_, c)| c.len() > OUTSIDE_MAX).map(|(k, _)| k).collect()
-}
-
-/// A server half whose client said nothing: known from before, a nameless part of a node, or outside.
-fn alone(
-    server: &Server<'_>,
-    scene: Scene<'_>,
-    pairs: &Pairs,
-    minute: Minute<'_>,
-    crowded: &HashSet<(NodeNo, u16)>,
-    out: &mut Joined,
-) {
-    let half = server.half;
-    let end = end_of(half, None);
-    let said = [None, Some(half.node)];
-    let source = Source { node: half.node, protocol: half.protocol, port: half.port, ip: half.peer };
-    let known = pairs.clients(&source).into_iter().find(|c| server.client.is_none_or(|n| n == c.node));
-    let loose = server.client.is_some() && known.is_none();
-    let joined = if let Some(client) = known {
-        // The client's node counts; when it is silent altogether, the server has to.
-        let silent = !minute.spoke.contains(&client.node);
-        let figures = if silent { half.figures } else { half.figures.uncounted() };
-        let end = End { via: client.via, ..end };
-        let mut joined = edge(&client, &end, half.protocol, said, figures, half, &[half]);
-        joined.figures.confidence = joined.figures.confidence.min(0.9);
-        joined
-    } else {
-        let site = scene.nodes.site_of(half.node);
-        let client = match server.client {
-            Some(node) => VertexKey::Unattributed(node),
-            None if crowded.contains(&(half.node, half.port)) => {
-                let bits = if half.peer.is_ipv4() { 24 } else { 48 };
-                match VertexKey::outside(site, half.peer, 0, scene.names) {
-                    VertexKey::External(..) => VertexKey::Network(site, masked(half.peer, bits), bits),
-                    labelled => labelled,
-                }
-            }
-            None => VertexKey::outside(site, half.peer, 0, scene.names),
-        };
-        let key = EdgeKey { client, server: vertex_of_server(&end), protocol: half.protocol, port: half.port };
-        let confidence = if server.client.is_none() { half.figures.confidence } else { 0.0 };
-        let figures = Figures { owned: false, confidence, ..half.figures };
-        JoinedEdge { key, kinds: [OwnerKind::Unattributed, end.kind], via: None, said, figures }
-    };
-    out.edges.push(joined);
-    if loose {
-        out.loose.push(half.clone());
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::*;
+use crate::map::addresses::ConflictKind;
 use crate::map::fixtures::Fleet;
 
 /// The edges of a minute in words: `client>server:protocol/port`, connects, and the address in between.
@@ -187,7 +188,164 @@ fn a_forger_stays_at_its_own_end() {
     assert!(lines.contains(&"web/nginx>db/pg:tcp/5432 10".to_owned()), "{lines:?}");
     let others: Vec<_> = lines.iter().filter(|l| !l.starts_with("web/nginx>db/pg")).collect();
     assert!(others.iter().all(|l| l.contains("evil/")), "{lines:?}");
-    assert_eq!(fleet.addresses.conflicts()[0].nodes, ["db", "evil"]);
+    let conflicts = fleet.addresses.conflicts(&fleet.nodes);
+    let told: Vec<_> = conflicts.iter().map(|c| (c.kind, c.address.as_str(), c.nodes.join(" "))).collect();
+    let expected = [
+        (ConflictKind::Links, "10.0.0.1", "web evil".to_owned()),
+        (ConflictKind::Address, "10.0.0.2", "db evil".to_owned()),
+    ];
+    assert_eq!(told, expected);
+}
+
+/// Two nodes that run containers, in networks with the same addresses.
+fn docker_hosts() -> Fleet {
+    Fleet::new(&[("a", "lab", &["10.0.0.1", "172.17.0.1"]), ("b", "lab", &["10.0.0.2", "172.17.0.1"])])
+}
+
+fn at(local: &str, half: Half) -> Half {
+    Half { local: Some(local.parse().unwrap()), ..half }
+}
+
+#[test]
+fn a_container_behind_masquerade_meets_its_server() {
+    let mut fleet = docker_hosts();
+    let ports = [33_001, 33_002];
+    let halves = [
+        at("172.17.0.2", fleet.client("a", "app", "10.0.0.2", 80, &ports)),
+        at("10.0.0.2", fleet.server("b", "nginx", 80, "10.0.0.1", &ports)),
+    ];
+    let joined = fleet.join(&halves);
+    assert_eq!(told(&fleet, &joined), ["a/app>b/nginx:tcp/80 10"]);
+    assert!(fleet.addresses.conflicts(&fleet.nodes).is_empty());
+}
+
+#[test]
+fn a_published_port_leads_to_its_container() {
+    let mut fleet = docker_hosts();
+    let (remote, local) = ([41_001, 41_002], [42_001, 42_002]);
+    let halves = [
+        fleet.client("b", "curl", "10.0.0.1", 8080, &remote),
+        // Another container beside it uses the published port too.
+        at("172.17.0.2", fleet.client("a", "app", "10.0.0.1", 8080, &local)),
+        at("172.17.0.3", fleet.server("a", "web", 80, "10.0.0.2", &remote)),
+        at("172.17.0.3", fleet.server("a", "web", 80, "172.17.0.2", &local)),
+    ];
+    let joined = fleet.join(&halves);
+    let expected = ["a/app>a/web:tcp/80 10 via 10.0.0.1:8080", "b/curl>a/web:tcp/80 10 via 10.0.0.1:8080"];
+    assert_eq!(told(&fleet, &joined), expected);
+}
+
+#[test]
+fn addresses_of_containers_are_of_the_node_itself() {
+    let mut fleet = docker_hosts();
+    let mut halves = Vec::new();
+    for (node, owner) in [("a", "redis-a"), ("b", "redis-b")] {
+        halves.push(at("172.17.0.2", fleet.client(node, "app", "172.17.0.3", 6379, &[40_000])));
+        halves.push(at("172.17.0.3", fleet.server(node, owner, 6379, "172.17.0.2", &[40_000])));
+        // A container asks a service of its own host.
+        halves.push(at("172.17.0.2", fleet.client(node, "app", "172.17.0.1", 53, &[40_001])));
+        halves.push(fleet.server(node, "dnsmasq", 53, "172.17.0.2", &[40_001]));
+    }
+    // One that says nothing of itself is on this node all the same.
+    halves.push(at("172.17.0.2", fleet.client("a", "app", "172.17.0.9", 5432, &[40_002])));
+    let joined = fleet.join(&halves);
+    let expected = [
+        "a/app>a/:5432:tcp/5432 10 ?",
+        "a/app>a/dnsmasq:tcp/53 10",
+        "a/app>a/redis-a:tcp/6379 10",
+        "b/app>b/dnsmasq:tcp/53 10",
+        "b/app>b/redis-b:tcp/6379 10",
+    ];
+    assert_eq!(told(&fleet, &joined), expected);
+}
+
+#[test]
+fn loopback_is_of_one_container() {
+    let mut fleet = Fleet::new(&[("a", "lab", &["10.0.0.1"])]);
+    let scoped = |scope, half: Half| Half { scope, ..half };
+    // The same ports in two containers and on the node itself: the kernel gives them out in each.
+    let ports = [40_000, 40_001];
+    let halves = [
+        scoped(1, fleet.client("a", "one", "127.0.0.1", 6379, &ports)),
+        scoped(1, fleet.server("a", "redis-1", 6379, "127.0.0.1", &ports)),
+        scoped(2, fleet.client("a", "two", "127.0.0.1", 6379, &ports)),
+        scoped(2, fleet.server("a", "redis-2", 6379, "127.0.0.1", &ports)),
+        scoped(0, fleet.client("a", "cron", "127.0.0.1", 6379, &ports)),
+        scoped(0, fleet.server("a", "redis", 6379, "127.0.0.1", &ports)),
+    ];
+    let joined = fleet.join(&halves);
+    let expected = ["a/cron>a/redis:tcp/6379 10", "a/one>a/redis-1:tcp/6379 10", "a/two>a/redis-2:tcp/6379 10"];
+    assert_eq!(told(&fleet, &joined), expected);
+    // A lone client in a container is not given the node's own server.
+    fleet.at += 60_000;
+    let alone = [scoped(3, fleet.client("a", "three", "127.0.0.1", 6379, &[1]))];
+    let joined = fleet.join(&alone);
+    assert_eq!(told(&fleet, &joined), ["a/three>a/:6379:tcp/6379 10 ?"]);
+}
+
+#[test]
+fn a_minute_of_one_end_meets_the_batch_of_the_other() {
+    let mut fleet = Fleet::new(&[("web", "lab", &["10.0.0.1"]), ("app", "lab", &["10.0.1.1"])]);
+    // The client told this minute apart: its ports are some of those that the server told with its batch.
+    let all: Vec<u16> = (40_000..40_300).collect();
+    let whole = Sketch::of(&all);
+    let mut some: Vec<u16> = all.iter().copied().filter(|p| !whole.ports().contains(p)).take(20).collect();
+    some.push(whole.ports()[0]);
+    let halves =
+        [fleet.client("web", "nginx", "10.98.0.200", 80, &some), fleet.server("app", "uwsgi", 8080, "10.0.0.1", &all)];
+    let joined = fleet.join(&halves);
+    assert_eq!(told(&fleet, &joined), ["web/nginx>app/uwsgi:tcp/8080 10 via 10.98.0.200:80"]);
+    // A few connections are all known on both ends.
+    let mut fleet = Fleet::new(&[("web", "lab", &["10.0.0.1"]), ("app", "lab", &["10.0.1.1"])]);
+    let halves = [
+        fleet.client("web", "nginx", "10.98.0.200", 80, &[1, 2]),
+        fleet.server("app", "uwsgi", 8080, "10.0.0.1", &[1, 2, 3]),
+    ];
+    let joined = fleet.join(&halves);
+    assert_eq!(told(&fleet, &joined), ["web/nginx>app/uwsgi:tcp/8080 10 via 10.98.0.200:80"]);
+}
+
+#[test]
+fn births_say_who_serves() {
+    let mut fleet = Fleet::new(&[("web", "lab", &["10.0.0.1"]), ("db", "lab", &["10.0.0.2"])]);
+    let on = |port, owner: &str| tacit_wire::message::Listener { address: "*".into(), port, owner: Some(owner.into()) };
+    fleet.listeners.set(1, &[on(5432, "postgresql.service"), on(60_000, "worker.service")]);
+    // The database says nothing of connections, but its birth says who listens.
+    let halves = [fleet.client("web", "php", "10.0.0.2", 5432, &[1])];
+    let joined = fleet.join(&halves);
+    assert_eq!(told(&fleet, &joined), ["web/php>db/postgresql.service:tcp/5432 10"]);
+    assert!(joined.edges[0].figures.confidence < 1.0);
+    // Both ends take themselves for the client: one edge, towards the one that listens.
+    let halves = [
+        fleet.client("web", "php", "10.0.0.2", 60_000, &[50_000]),
+        fleet.client("db", "worker.service", "10.0.0.1", 50_000, &[60_000]),
+    ];
+    let joined = fleet.join(&halves);
+    assert_eq!(told(&fleet, &joined), ["web/php>db/worker.service:tcp/60000 10"]);
+}
+
+#[test]
+fn a_failed_connect_without_a_port_is_on_its_edge() {
+    let mut fleet = Fleet::new(&[("web", "lab", &["10.0.0.1"]), ("db", "lab", &["10.0.0.2"])]);
+    let failed = |fleet: &mut Fleet, owner, peer| {
+        let mut half = fleet.client("web", owner, peer, 0, &[]);
+        (half.figures.connects, half.figures.failed) = (0, 7);
+        half
+    };
+    let halves = [
+        fleet.client("web", "php", "10.0.0.2", 5432, &[1]),
+        fleet.server("db", "pg", 5432, "10.0.0.1", &[1]),
+        failed(&mut fleet, "php", "10.0.0.2"),
+        failed(&mut fleet, "cron", "10.0.0.2"),
+        failed(&mut fleet, "cron", "192.0.2.7"),
+    ];
+    let joined = fleet.join(&halves);
+    let mut sums = std::collections::BTreeMap::new();
+    for edge in &joined.edges {
+        *sums.entry(fleet.edge_id(&edge.key)).or_insert(0) += edge.figures.failed;
+    }
+    let expected = [("web/cron>db/:0:tcp/0", 7), ("web/cron>ext:192.0.2.7:tcp/0", 7), ("web/php>db/pg:tcp/5432", 7)];
+    assert_eq!(sums.into_iter().collect::<Vec<_>>(), expected.map(|(id, failed)| (id.to_owned(), failed)));
 }
 
 #[test]
@@ -209,8 +367,8 @@ proptest::proptest! {
         let mut fleet = Fleet::new(&[("a", "x", &["10.0.0.0"]), ("b", "x", &["10.0.0.1", "10.0.0.0"]), ("c", "y", &["10.0.0.1"]), ("d", "y", &["10.0.0.3"])]);
         let names = ["a", "b", "c", "d"];
         let halves: Vec<Half> = said.iter().map(|(who, server, peer, port, sketch)| {
-            let (who, peer) = (names[usize::from(*who)], format!("10.0.0.{peer}"));
-            if *server { fleet.server(who, "s", *port, &peer, &[*sketch]) } else { fleet.client(who, "c", &peer, *port, &[*sketch]) }
+            let (who, peer, sketch) = (names[usize::from(*who)], format!("10.0.0.{peer}"), 10_000 + *sketch);
+            if *server { fleet.server(who, "s", *port, &peer, &[sketch]) } else { fleet.client(who, "c", &peer, *port, &[sketch]) }
         }).collect();
         let joined = fleet.join(&halves);
         for edge in &joined.edges {

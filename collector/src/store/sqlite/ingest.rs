@@ -68,6 +68,7 @@ fn birth(t: &Transaction<'_>, message: &Incoming, birth: &Birth) -> Result<Outco
         blob(birth)
     ])?;
     map::addresses(t, &message.site, birth, now)?;
+    map::listens(t, &message.site, birth)?;
     count(t)?;
     Ok(Outcome::Stored)
 }

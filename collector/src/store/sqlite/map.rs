@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
-use tacit_wire::message::{Birth, Links, Protocol};
+use tacit_wire::message::{Birth, Links, Listener, Protocol};
 use tacit_wire::{NodeId, SiteId};
 
 use super::convert::{blob, from_blob, parse};
 use super::{
-    AddressClaim, EdgeFigures, EdgeHours, EdgeRecord, Figures, MapChange, MapHour, StoreError, StoredLinks, Vertex,
+    AddressClaim, EdgeFigures, EdgeHours, EdgeRecord, Figures, Listening, MapChange, MapHour, SPAN_MAX, StoreError,
+    StoredLinks, Vertex, minutes_of,
 };
 
 const MINUTE_MS: i64 = 60_000;
@@ -19,16 +20,16 @@ const ROWS_MAX: i64 = 2_000_000;
 /// Addresses of a node that are believed.
 const ADDRESSES_MAX: usize = 64;
 
-/// Keeps a message under the minute it is about, by our clock.
+/// Listening services of a node that are believed.
+const LISTENERS_MAX: usize = 1024;
+
+/// Keeps a message under the first minute it is about, by our clock.
 pub fn store(t: &Transaction<'_>, site: &SiteId, m: &Links, offset: i64) -> Result<(), StoreError> {
     // Offsets are estimates: without rounding every node would have minutes of its own.
     let minute = m.start_ms.saturating_sub(offset).saturating_add(MINUTE_MS / 2).div_euclid(MINUTE_MS);
-    t.prepare_cached("INSERT INTO links (node, site, minute, data) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        m.head.node.as_str(),
-        site.as_str(),
-        minute.saturating_mul(MINUTE_MS),
-        blob(m)
-    ])?;
+    t.prepare_cached("INSERT INTO links (node, site, minute, minutes, data) VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(
+        params![m.head.node.as_str(), site.as_str(), minute.saturating_mul(MINUTE_MS), minutes_of(m), blob(m)],
+    )?;
     Ok(())
 }
 
@@ -45,10 +46,13 @@ pub fn after(c: &Connection, after: i64, minutes: (i64, i64), limit: usize) -> R
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Everything said about one minute, in the order it came.
+/// Everything that is about one minute, alone or with others, in the order it came.
 pub fn minute(c: &Connection, minute: i64) -> Result<Vec<StoredLinks>, StoreError> {
-    let mut statement = c.prepare_cached("SELECT id, site, minute, data FROM links WHERE minute = ?1 ORDER BY id")?;
-    let rows = statement.query_map([minute], stored)?;
+    let mut statement = c.prepare_cached(
+        "SELECT id, site, minute, data FROM links
+         WHERE minute <= ?1 AND minute > ?2 AND minute + minutes * 60000 > ?1 ORDER BY id",
+    )?;
+    let rows = statement.query_map(params![minute, minute.saturating_sub(SPAN_MAX * MINUTE_MS)], stored)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -86,16 +90,45 @@ pub fn addresses(t: &Transaction<'_>, site: &SiteId, birth: &Birth, now: i64) ->
     Ok(())
 }
 
-/// Addresses that somebody had after `since`.
+/// Notes what a birth says the node listens on, when that is another than before.
+pub fn listens(t: &Transaction<'_>, site: &SiteId, birth: &Birth) -> Result<(), StoreError> {
+    let listeners = &birth.listeners[..birth.listeners.len().min(LISTENERS_MAX)];
+    let data = serde_json::to_string(listeners).map_err(|e| StoreError::Database(e.to_string()))?;
+    let node = birth.node.as_str();
+    let same = t
+        .prepare_cached("SELECT 1 FROM listening WHERE node = ?1 AND site = ?2 AND data = ?3")?
+        .exists(params![node, site.as_str(), data])?;
+    if !same {
+        t.prepare_cached("INSERT OR REPLACE INTO listening (node, site, data) VALUES (?1, ?2, ?3)")?
+            .execute(params![node, site.as_str(), data])?;
+    }
+    Ok(())
+}
+
+/// What nodes listen on, of those that changed after number `after`.
+pub fn listening(c: &Connection, after: i64, limit: usize) -> Result<Vec<Listening>, StoreError> {
+    let mut statement =
+        c.prepare_cached("SELECT id, site, node, data FROM listening WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let rows = statement.query_map(params![after, limit as i64], |r| {
+        let data: String = r.get(3)?;
+        let listeners: Vec<Listener> = serde_json::from_str(&data).unwrap_or_default();
+        Ok(Listening { id: r.get(0)?, site: parse(r, 1)?, node: parse(r, 2)?, listeners })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Addresses that somebody had after `since`. Who named an address first comes first, also when it was away meanwhile: nobody
+/// takes an address by naming it while its node restarts.
 pub fn claims(c: &Connection, since: i64) -> Result<Vec<AddressClaim>, StoreError> {
     // Of a node that is gone an address lasts only as long as nobody else has it.
     let mut statement = c.prepare_cached(
         "SELECT a.site, address, a.node, since,
+             (SELECT min(f.since) FROM address f WHERE f.site = a.site AND f.address = a.address AND f.node = a.node),
              CASE WHEN until IS NULL AND presence <> 'online' AND EXISTS (
                  SELECT 1 FROM address b WHERE b.site = a.site AND b.address = a.address AND b.node <> a.node
                      AND b.until IS NULL)
              THEN max(since, last_seen) ELSE until END
-         FROM address a JOIN node ON node.node = a.node WHERE until IS NULL OR until >= ?1 ORDER BY since, a.node",
+         FROM address a JOIN node ON node.node = a.node WHERE until IS NULL OR until >= ?1 ORDER BY 5, since, a.node",
     )?;
     let rows = statement.query_map([since], |r| {
         Ok(AddressClaim {
@@ -103,7 +136,7 @@ pub fn claims(c: &Connection, since: i64) -> Result<Vec<AddressClaim>, StoreErro
             address: r.get(1)?,
             node: parse::<NodeId>(r, 2)?,
             since: r.get(3)?,
-            until: r.get(4)?,
+            until: r.get(5)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

@@ -180,6 +180,10 @@ impl Store for SqliteStore {
         self.read(move |c| map::minute(c, minute)).await
     }
 
+    async fn listening_after(&self, after: i64, limit: usize) -> Result<Vec<Listening>, StoreError> {
+        self.read(move |c| map::listening(c, after, limit)).await
+    }
+
     async fn address_claims(&self, since_ms: i64) -> Result<Vec<AddressClaim>, StoreError> {
         self.read(move |c| map::claims(c, since_ms)).await
     }
@@ -223,5 +227,7 @@ impl Store for SqliteStore {
     }
 }
 
+#[cfg(test)]
+mod map_tests;
 #[cfg(test)]
 mod tests;

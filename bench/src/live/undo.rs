@@ -36,6 +36,8 @@ pub enum Undo {
     },
     /// Removes a folder of ours with all that is in it.
     Clear(PathBuf),
+    /// Ends the processes of a control group of version 2 and of those below it, and removes them all.
+    Groups(PathBuf),
 }
 
 impl Undo {
@@ -59,6 +61,11 @@ impl Undo {
             }
             Self::RemoveFolder(path) => patiently(path, |path| std::fs::remove_dir(path)),
             Self::Clear(path) => patiently(path, |path| std::fs::remove_dir_all(path)),
+            Self::Groups(path) => {
+                // Kernels before 5.14 have no such file; there, processes of ours end with their parent.
+                let _ = std::fs::write(path.join("cgroup.kill"), "1");
+                patiently(path, remove_groups)
+            }
         }
     }
 }
@@ -76,6 +83,17 @@ fn patiently(path: &Path, remove: impl Fn(&Path) -> std::io::Result<()>) -> Resu
             Err(_) => sleep(Duration::from_millis(50)),
         }
     }
+}
+
+/// The files of a control group go with its folder; groups below it have to go before.
+fn remove_groups(path: &Path) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_groups(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(path)
 }
 
 /// Runs a program to its end and gives what it printed; the error has what it complained about.
@@ -132,6 +150,21 @@ impl Janitor {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         self.tell(&Line { id, undo: Some(undo.clone()) })?;
         Ok(Promise { id, undo: Some(undo), janitor: Arc::clone(self) })
+    }
+
+    /// Runs a program, and promises first to run another that undoes what it does.
+    ///
+    /// # Errors
+    /// When it fails: then there is nothing to undo.
+    pub fn make(self: &Arc<Self>, words: &[&str], undo: &[&str]) -> Result<Promise> {
+        let promise = self.promise(Undo::run(undo))?;
+        match run(words) {
+            Ok(_) => Ok(promise),
+            Err(error) => {
+                promise.forget();
+                Err(error)
+            }
+        }
     }
 
     fn tell(&self, line: &Line) -> Result<()> {
@@ -219,6 +252,18 @@ mod tests {
         janitor(&input[..]);
         assert!(kept.exists(), "the bench itself had dealt with it");
         assert!(!folder.path().join("outer").exists(), "a folder goes after what is in it");
+    }
+
+    #[test]
+    fn groups_go_from_the_inside_and_one_that_is_gone_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path().join("top.slice");
+        std::fs::create_dir_all(top.join("a.slice/b.service")).unwrap();
+        // A plain folder takes the order to end for a file, which a control group's folder does not keep.
+        std::fs::create_dir_all(top.join("cgroup.kill")).unwrap();
+        Undo::Groups(top.clone()).carry_out().unwrap();
+        assert!(!top.exists());
+        Undo::Groups(top).carry_out().unwrap();
     }
 
     #[test]

@@ -1,0 +1,66 @@
+//! What benches on a live machine share: processes with an end, changes that are undone, helpers with a limit.
+
+pub mod limit;
+pub mod process;
+pub mod undo;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// Becomes true with Ctrl-C or a request to end.
+///
+/// # Errors
+/// When signals cannot be waited for.
+pub fn stop_flag() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::<AtomicBool>::default();
+    let flag = Arc::clone(&stop);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
+    std::thread::spawn(move || {
+        if runtime.block_on(tacit_collector::cli::stop_signal()).is_ok() {
+            flag.store(true, Ordering::Relaxed);
+            say("stopping: everything is undone first");
+        }
+    });
+    Ok(stop)
+}
+
+/// Progress goes to standard error, so that the result can be piped.
+pub fn say(words: &str) {
+    eprintln!("{words}");
+}
+
+/// `90s`, `10m` or `1h`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a duration: write a whole number and s, m or h, as in 10m");
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?);
+    let seconds = match unit {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).filter(|s| *s <= 7 * 86_400).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_name_their_unit() {
+        assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("10m"), Ok(Duration::from_secs(600)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        for bad in ["", "10", "m", "10 m", "-1s", "1d", "99999999999999999999h", "999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}
