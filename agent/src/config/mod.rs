@@ -273,7 +273,7 @@ impl Default for LinksConfig {
     fn default() -> Self {
         Self {
             enabled: true,
-            interval: Duration::from_secs(2),
+            interval: Duration::from_secs(5),
             report: Duration::from_secs(300),
             helper: "/run/tacit/netns.sock".into(),
         }

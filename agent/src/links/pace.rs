@@ -11,8 +11,8 @@ const REST: u32 = 250;
 /// Least distance of looks.
 const LEAST: Duration = Duration::from_millis(50);
 /// Looks that may be made beyond the regular ones in a row, and how many are earned in a second.
-const ACCOUNT: f32 = 240.0;
-const EARNED: f32 = 0.4;
+const ACCOUNT: f32 = 1200.0;
+const EARNED: f32 = 0.5;
 
 /// The time of the next look.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ mod tests {
         let (all, regular) = looks(Duration::from_micros(100), false);
         assert_eq!((all, regular), (300, 300));
         let (all, regular) = looks(Duration::from_micros(100), true);
-        assert!((280..=300).contains(&regular) && (700..=790).contains(&all), "{all} {regular}");
+        assert!((280..=300).contains(&regular) && (1600..=1810).contains(&all), "{all} {regular}");
         // 10 ms a look: one each 2.5 s, whoever is unnamed.
         let (all, _) = looks(Duration::from_millis(10), true);
         assert!((225..=241).contains(&all), "{all}");

@@ -39,6 +39,11 @@ pub(super) fn emit(
         }
         return;
     }
+    // A server that spoke in a minute beside this one stands in for one that is late. Where another spoke of this minute, it is another
+    // one: the service moved, or was not yet there.
+    if ends.iter().any(|(_, halves)| !halves.is_empty()) {
+        ends.retain(|(_, halves)| !halves.is_empty());
+    }
     // Several servers share what the client counted as they counted it themselves.
     let weight = |halves: &Vec<&Half>| -> f64 {
         halves.iter().map(|h| 1.0 + h.figures.connects as f64 + h.figures.bytes() as f64).sum::<f64>().max(1e-9)

@@ -85,6 +85,23 @@ fn a_rewritten_destination_is_found_by_ports() {
 }
 
 #[test]
+fn a_service_that_moves_is_not_in_both_places_at_once() {
+    let nodes: [(&str, &str, &[&str]); 3] =
+        [("web", "lab", &["10.0.0.1"]), ("app-1", "lab", &["10.0.1.1"]), ("app-2", "lab", &["10.0.1.2"])];
+    let mut fleet = Fleet::new(&nodes);
+    // A connection at the turn of the minute is in the sketches of both; the new place has spoken of the next minute already.
+    let mut there = fleet.server("app-2", "cart", 7100, "10.0.0.1", &[40_003]);
+    there.figures.last_ms += 60_000;
+    fleet.near = vec![there];
+    let halves = [
+        fleet.client("web", "shop", "10.98.0.200", 7100, &[40_001, 40_002, 40_003]),
+        fleet.server("app-1", "cart", 7100, "10.0.0.1", &[40_001, 40_002]),
+    ];
+    let joined = fleet.join(&halves);
+    assert_eq!(told(&fleet, &joined), ["web/shop>app-1/cart:tcp/7100 10 via 10.98.0.200:7100"]);
+}
+
+#[test]
 fn other_ports_are_other_connections() {
     let mut fleet = Fleet::new(&[("web", "lab", &["10.0.0.1"]), ("app", "lab", &["10.0.1.1"])]);
     let halves = [
