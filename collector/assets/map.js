@@ -147,6 +147,8 @@
   function style(edges) {
     const [ink, soft, card, accent] = ["--ink", "--soft", "--card", "--accent"].map(css);
     const font = { "font-family": "system-ui, sans-serif", color: ink };
+    // Lines that cross by the hundred are a texture; what is asked for, fails or is pointed at stands out of it.
+    const faint = edges > MANY ? Math.max(0.05, Math.min(0.3, 100 / edges)) : 0.6;
     const tone = (name, more) => ({ selector: "edge." + name, style: { "line-color": css("--map-" + name), "target-arrow-color": css("--map-" + name), color: css("--map-" + name), opacity: 1, "z-index": 5, ...more } });
     return [
       { selector: "node", style: {
@@ -161,7 +163,7 @@
         "text-valign": "top", "text-margin-y": -3, "font-weight": 600, "text-max-width": "400px", "min-zoomed-font-size": 4,
       } },
       { selector: "edge", style: {
-        "curve-style": edges > VERY_MANY ? "haystack" : "straight", "haystack-radius": 0, width: "data(wide)", "line-color": soft, opacity: edges > MANY ? 0.3 : 0.6,
+        "curve-style": edges > VERY_MANY ? "haystack" : "straight", "haystack-radius": 0, width: "data(wide)", "line-color": soft, opacity: faint,
         "target-arrow-shape": "triangle", "target-arrow-color": soft, "arrow-scale": 0.8,
         ...font, label: "data(label)", "font-size": 11, "text-rotation": "autorotate", "min-zoomed-font-size": 7, "text-background-color": card, "text-background-opacity": 0.85,
       } },
@@ -173,6 +175,7 @@
       { selector: ".far", style: { opacity: 0.1 } },
       { selector: "edge.near", style: { opacity: 1, "line-color": accent, "target-arrow-color": accent } },
       { selector: ".pale", style: { opacity: 0.22 } },
+      { selector: "edge.pale", style: { opacity: Math.min(0.22, faint / 2) } },
       { selector: "node.hit", style: { "border-color": accent, "border-width": 4, "background-color": css("--band") } },
       { selector: "node.affected", style: { "border-color": css("--map-fail"), "border-width": 3 } },
       { selector: "node.root", style: { "border-color": css("--map-fail"), "border-width": 7, "border-style": "double" } },

@@ -14,19 +14,24 @@ use super::vertex::{EdgeKey, VertexKey, edge_id};
 use super::view::MapView;
 use crate::store::{AddressClaim, EdgeFigures, EdgeRecord, Figures, StoredLinks, Vertex, VertexKind};
 
-/// A vertex of this id: `node/owner`, or outside.
+/// A vertex of this id: `node/owner`, `node/unattributed`, or outside.
 pub fn vertex(id: &str) -> Vertex {
     let inside = id.split_once('/').filter(|_| !id.starts_with("ext:"));
+    let owner = inside.map(|(_, owner)| owner).filter(|owner| *owner != "unattributed");
     Vertex {
         id: id.into(),
         name: id.into(),
-        kind: if inside.is_some() { VertexKind::Service } else { VertexKind::External },
+        kind: match inside {
+            Some((_, "unattributed")) => VertexKind::Node,
+            Some(_) => VertexKind::Service,
+            None => VertexKind::External,
+        },
         node: inside.map(|(node, _)| node.parse().unwrap()),
         site: "lab".parse().unwrap(),
         address: None,
         port: None,
-        owner: inside.map(|(_, owner)| owner.into()),
-        owner_kind: inside.map(|_| OwnerKind::Unit),
+        owner: owner.map(Into::into),
+        owner_kind: owner.map(|_| OwnerKind::Unit),
         hostname: None,
     }
 }

@@ -16,6 +16,7 @@ pub mod book;
 mod changes;
 pub mod coverage;
 pub mod diff;
+mod exclusion;
 pub mod export;
 mod figures;
 #[cfg(test)]

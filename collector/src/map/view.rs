@@ -7,6 +7,7 @@ use tacit_wire::message::Protocol;
 use utoipa::ToSchema;
 
 use super::coverage::Coverage;
+use super::exclusion::by_exclusion;
 use super::names::Names;
 use crate::store::{EdgeFigures, Figures, Vertex, VertexKind};
 
@@ -136,9 +137,11 @@ impl MapView {
     #[must_use]
     pub fn new(from_ms: i64, to_ms: i64, edges: &[EdgeFigures], vertices: Vec<Vertex>) -> Self {
         let there = |e: &&EdgeFigures| is_there(&e.figures, from_ms, to_ms);
-        let mut edges: Vec<MapEdge> = edges.iter().filter(there).map(MapEdge::from).collect();
-        edges.sort_by(|a, b| a.id.cmp(&b.id));
         let by_id: BTreeMap<String, Vertex> = vertices.into_iter().map(|v| (v.id.clone(), v)).collect();
+        let mut edges: Vec<EdgeFigures> = edges.iter().filter(there).cloned().collect();
+        by_exclusion(&mut edges, &by_id);
+        let mut edges: Vec<MapEdge> = edges.iter().map(MapEdge::from).collect();
+        edges.sort_by(|a, b| a.id.cmp(&b.id));
         let mut view =
             Self { from_ms, to_ms, vertices: by_id.into_values().collect(), edges, coverage: Coverage::default() };
         view.drop_lonely();
