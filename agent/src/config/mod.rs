@@ -262,7 +262,7 @@ pub struct LinksConfig {
     pub enabled: bool,
     /// Distance of looks at open connections; those that were closed are told by the kernel in between.
     pub interval: Duration,
-    /// Length of the batches in which edges are told, in whole minutes that part an hour evenly. What is new or fails does not wait
+    /// Length of the batches in which edges are told, in whole minutes, at most six. What is new or fails does not wait
     /// for it; what stays as it was is silent. With `1min` each edge that moved is told in each minute, at five times the bytes.
     pub report: Duration,
     /// Socket of `tacit-netns`, which opens the network namespaces of containers; without one they are not seen.

@@ -23,6 +23,8 @@ use crate::detect::event::Sender;
 const NEWS: usize = 16;
 /// Edges of one message: their ends fit beside them into the bound of a payload.
 const EDGES: usize = 100;
+/// Edges of one batch; with more, the rest of an end's peers is one.
+const PENDING: usize = 1024;
 /// A steady edge is told again after so long.
 const AGAIN_MS: i64 = 3_600_000;
 /// An edge that stopped so long ago is forgotten: when it comes back it is new.
@@ -77,6 +79,8 @@ impl Pace {
         let near = |a: f64, b: f64, slack: f64| (a - b).abs() <= slack.max(0.1 * a.max(b));
         let count = |a: f64, b: f64| near(a, b, 2.0 / seconds);
         let round_trips = (self.round_trip - told.round_trip).abs();
+        // Lifetimes are sampled by looks: three of them are the noise of a few connections.
+        let sightings = 15.0 / (self.connects.max(told.connects) * seconds).max(1.0);
         count(self.connects, told.connects)
             && near(self.failed, told.failed, 0.0)
             && near(self.sent, told.sent, 0.0)
@@ -85,6 +89,7 @@ impl Pace {
             && near(self.active.into(), told.active.into(), 2.0)
             // Where one of them is missing the difference is no number, and says nothing.
             && (round_trips.is_nan() || round_trips <= (0.25 * told.round_trip).max(0.0005))
+            && near(self.lifetime, told.lifetime, sightings.max(0.05))
             && self.accept_queue.abs_diff(told.accept_queue) <= 4
     }
 }
@@ -213,6 +218,9 @@ impl Batch {
     /// A full batch: what is to be told of it, and how many edges go on as they were told.
     fn batch(&mut self, active: &HashMap<Key, u32>, start_ms: i64, seconds: f64) -> (Vec<(Key, Figures)>, u32) {
         if self.told.len() > MOST {
+            self.told.retain(|_, last| last.moved);
+        }
+        if self.told.len() > MOST {
             self.told.clear();
         }
         let pending = std::mem::take(&mut self.pending);
@@ -228,7 +236,7 @@ impl Batch {
                 steady += 1;
             } else {
                 let confidence = figures.confidence();
-                self.told.insert(key, Told { pace, start_ms, moved: figures.moved(), confidence });
+                self.told.insert(key, Told { pace, start_ms, moved: goes_on(&figures), confidence });
                 tell.push((key, figures));
             }
         }
@@ -256,8 +264,16 @@ impl Batch {
     }
 }
 
+/// What a reader takes for moving: that connections ended is none of it.
+fn goes_on(figures: &Figures) -> bool {
+    figures.connects > 0 || figures.failed > 0 || figures.sent > 0 || figures.received > 0 || figures.retransmits > 0
+}
+
 /// The same edge, later.
-fn later(pending: &mut HashMap<Key, Figures>, key: Key, figures: Figures) {
+fn later(pending: &mut HashMap<Key, Figures>, mut key: Key, figures: Figures) {
+    if pending.len() >= PENDING && !pending.contains_key(&key) {
+        key = Key { peer: None, peer_port: 0, ..key };
+    }
     match pending.get_mut(&key) {
         Some(before) => before.later(figures),
         None => drop(pending.insert(key, figures)),

@@ -4,7 +4,7 @@
 //! When one service of the node, and no other, is known to use the same server in the time of the map, they are taken for its own, and
 //! the confidence says so. What is stored stays as it was told.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::store::{EdgeFigures, Vertex, VertexKind};
 
@@ -27,21 +27,25 @@ pub fn by_exclusion(edges: &mut Vec<EdgeFigures>, vertices: &BTreeMap<String, Ve
     }
     let of_service = |e: &EdgeFigures| services.get(&place(e)?).copied().flatten();
     let nameless = edges.iter().enumerate().filter(|(_, e)| is(e, VertexKind::Node));
-    let mut moves: Vec<(usize, usize)> = nameless.filter_map(|(i, e)| Some((i, of_service(e)?))).collect();
+    let moves: Vec<(usize, usize)> = nameless.filter_map(|(i, e)| Some((i, of_service(e)?))).collect();
     for (from, to) in &moves {
-        let (first_seen_ms, nameless) = (edges[*from].edge.first_seen_ms, edges[*from].figures);
+        let [first_seen_ms, last_seen_ms] = [edges[*from].edge.first_seen_ms, edges[*from].edge.last_seen_ms];
+        let nameless = edges[*from].figures;
         let EdgeFigures { edge, figures } = &mut edges[*to];
         let (owned, sure) = (figures.owned, f64::from(figures.confidence));
         let [known, guessed] = [figures.connects, nameless.connects].map(|n| n.max(1) as f64);
+        // Other connections, not the same ones later.
+        let active = figures.active.saturating_add(nameless.active);
         figures.add(&nameless);
+        figures.active = active;
         figures.owned = owned;
         figures.confidence = ((sure * known + sure.min(BY_EXCLUSION) * guessed) / (known + guessed)) as f32;
         edge.first_seen_ms = edge.first_seen_ms.min(first_seen_ms);
+        edge.last_seen_ms = edge.last_seen_ms.max(last_seen_ms);
     }
-    moves.sort_unstable();
-    for (from, _) in moves.iter().rev() {
-        edges.remove(*from);
-    }
+    let gone: HashSet<usize> = moves.iter().map(|(from, _)| *from).collect();
+    let mut at = 0_usize..;
+    edges.retain(|_| at.next().is_some_and(|i| !gone.contains(&i)));
 }
 
 #[cfg(test)]

@@ -86,6 +86,8 @@ impl Half {
 /// An endpoint in parsed form.
 #[derive(Debug, Clone)]
 struct Endpoint {
+    /// The minute it was last announced for.
+    heard: i64,
     scope: u32,
     address: Option<IpAddr>,
     port: u16,
@@ -135,15 +137,22 @@ impl Dictionaries {
             starts.push(Start { stream, heard, known: HashMap::new() });
             starts.len() - 1
         });
+        if starts.iter().map(|s| s.known.len()).sum::<usize>() >= ENDPOINTS_MAX {
+            // Ends in use are announced each hour: the half that was announced least recently goes.
+            let mut heard: Vec<i64> = starts.iter().flat_map(|s| s.known.values().map(|e| e.heard)).collect();
+            heard.sort_unstable();
+            let middle = heard[heard.len() / 2];
+            starts.iter_mut().for_each(|s| s.known.retain(|_, e| e.heard > middle));
+        }
         let mut room = ENDPOINTS_MAX.saturating_sub(starts.iter().map(|s| s.known.len()).sum());
         let start = &mut starts[at];
         start.heard = heard;
         for def in &message.links.endpoints {
             if let Some(known) = start.known.get_mut(&def.id) {
-                *known = endpoint(def);
+                *known = endpoint(def, message.minute);
             } else if room > 0 {
                 room -= 1;
-                start.known.insert(def.id, endpoint(def));
+                start.known.insert(def.id, endpoint(def, message.minute));
             }
         }
     }
@@ -163,7 +172,8 @@ impl Dictionaries {
         let starts = self.nodes.get(&node).map(Vec::as_slice).unwrap_or_default();
         let known = starts.iter().find(|s| s.stream == message.links.head.stream).map(|s| &s.known);
         // What a message announces holds for it, whatever the same number meant to others before or after.
-        let announced: HashMap<u32, Endpoint> = message.links.endpoints.iter().map(|d| (d.id, endpoint(d))).collect();
+        let announced: HashMap<u32, Endpoint> =
+            message.links.endpoints.iter().map(|d| (d.id, endpoint(d, message.minute))).collect();
         let find = |id: u32| announced.get(&id).or_else(|| known?.get(&id));
         unusable.beyond = message.links.edges.len().saturating_sub(room) as u32;
         for edge in message.links.edges.iter().take(room) {
@@ -189,9 +199,10 @@ impl Dictionaries {
     }
 }
 
-fn endpoint(def: &EndpointDef) -> Endpoint {
+fn endpoint(def: &EndpointDef, heard: i64) -> Endpoint {
     let owner = def.owner.as_deref().map(|o| plain(o.trim())).filter(|o| !o.is_empty());
     Endpoint {
+        heard,
         scope: def.scope.unwrap_or(0),
         address: def.address.parse().ok().map(|a: IpAddr| a.to_canonical()).filter(|a| !a.is_unspecified()),
         port: def.port,

@@ -93,7 +93,9 @@ impl Destinations {
             self.learn(half, at);
         }
         for half in halves.iter_mut().filter(|h| !h.server && h.port == 0) {
-            let places = self.hosts.get(&host(half)).map(Vec::as_slice).unwrap_or_default();
+            let places = self.hosts.get(&host(half)).map(Vec::as_slice);
+            // Where the list is full, one that is not on it may be meant.
+            let places = places.filter(|p| p.len() < PLACES_MAX).unwrap_or_default();
             // Who is not known may be anybody on this node.
             let mut fitting = places.iter().filter(|p| half.owner.is_none() || p.owner == half.owner);
             let (Some(place), None) = (fitting.next(), fitting.next()) else { continue };

@@ -29,8 +29,6 @@ const NAMELESS_MS: i64 = 3 * 3_600_000;
 const FAILED_MS: i64 = 3_600_000;
 /// Addresses that are remembered.
 const KEPT_MAX: usize = 4096;
-/// Addresses that are looked at for the next question.
-const LOOKED_AT: usize = 256;
 /// Longest name, as DNS has it.
 const NAME_MAX: usize = 253;
 /// How often it is looked whether there is something to ask.
@@ -92,7 +90,7 @@ impl ReverseNames {
             return None;
         }
         let is_new = |ip: &&IpAddr| is_claimable(**ip) && self.known.get(*ip).is_none_or(|k| k.until <= now);
-        let ip = *wanted.iter().take(LOOKED_AT).find(is_new)?;
+        let ip = *wanted.iter().find(is_new)?;
         (self.waiting, self.asked_ms, self.slow) = (Some((ip, now)), now, false);
         self.counts.asked += 1;
         Some(ip)

@@ -45,6 +45,8 @@ impl Told {
 #[derive(Debug)]
 struct Start {
     stream: StreamId,
+    /// The newest minute it spoke of.
+    heard: i64,
     told: HashMap<HalfKey, Arc<Told>>,
 }
 
@@ -65,9 +67,10 @@ impl Steady {
             if starts.len() >= STARTS_MAX {
                 starts.remove(0);
             }
-            starts.push(Start { stream: links.head.stream, told: HashMap::new() });
+            starts.push(Start { stream: links.head.stream, heard: message.minute, told: HashMap::new() });
             starts.len() - 1
         });
+        starts[at].heard = starts[at].heard.max(message.minute);
         let told = &mut starts[at].told;
         let (start_ms, seq, minutes) = (links.start_ms, links.head.seq.0, message.minutes());
         for half in halves {
@@ -95,7 +98,9 @@ impl Steady {
         let missing = links.steady.saturating_sub(going.len() as u32);
         if !going.is_empty() {
             for minute in message.covered() {
-                self.minutes.entry(minute).or_default().entry(node).or_default().extend(going.iter().cloned());
+                let there = self.minutes.entry(minute).or_default().entry(node).or_default();
+                let room = EDGES_MAX.saturating_sub(there.len());
+                there.extend(going.iter().take(room).cloned());
             }
         }
         missing
@@ -124,8 +129,12 @@ impl Steady {
         self.minutes.append(&mut heard.minutes);
     }
 
-    /// Forgets minutes before a time but those that are still to be joined.
+    /// Forgets minutes before a time but those that are still to be joined, and who has been silent for long.
     pub fn forget(&mut self, before: i64, wanted: impl Fn(i64) -> bool) {
+        self.nodes.retain(|_, starts| {
+            starts.retain(|s| s.heard >= before.saturating_sub(6 * GOES_ON_MS));
+            !starts.is_empty()
+        });
         self.minutes.retain(|minute, _| *minute >= before || wanted(*minute));
     }
 }

@@ -19,7 +19,7 @@ pub struct StoredLinks {
     pub links: Links,
 }
 
-/// Longest time that one message may be about, in minutes; agents are configured to at most an hour.
+/// Longest time that one message may be about, in minutes; agents send at most six in one.
 pub const SPAN_MAX: i64 = 60;
 
 impl StoredLinks {

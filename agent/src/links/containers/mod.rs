@@ -253,7 +253,7 @@ impl Containers {
         self.looked_ms = now_ms;
         self.credit_ms = (self.credit_ms + passed_ms / REST).min(CREDIT_MS);
         let mut due: Vec<usize> = (0..self.spaces.len()).filter(|i| self.spaces[*i].next_look_ms <= now_ms).collect();
-        due.sort_unstable_by_key(|i| self.spaces[*i].next_look_ms);
+        due.sort_unstable_by_key(|i| self.spaces[*i].looked_ms);
         let mut broken = Vec::new();
         for i in due {
             if self.credit_ms <= 0.0 {
@@ -264,7 +264,9 @@ impl Containers {
             let looked = space.look(owners, &mut self.records, now_ms);
             let took_ms = began.elapsed().as_secs_f64() * 1000.0;
             self.credit_ms -= took_ms.min(CREDIT_MS);
-            space.next_look_ms = now_ms + LOOK_MS.max((took_ms * REST) as u64);
+            space.looked_ms = now_ms;
+            space.rest_until_ms = now_ms + (took_ms * REST) as u64;
+            space.next_look_ms = space.rest_until_ms.max(now_ms + LOOK_MS);
             if looked.is_err() {
                 self.barred.insert(space.place.scope, now_ms + BARRED_MS);
                 broken.push(i);

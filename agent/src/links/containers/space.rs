@@ -35,6 +35,9 @@ pub struct Space {
     tracker: Tracker,
     /// When it may be looked at again.
     pub next_look_ms: u64,
+    /// When it was looked at last, and until when it rests for what that took.
+    pub looked_ms: u64,
+    pub rest_until_ms: u64,
 }
 
 impl Space {
@@ -56,6 +59,8 @@ impl Space {
             sockets: Sockets::from_descriptors(asking, hearing)?,
             tracker: Tracker::with_room(FOLLOWED),
             next_look_ms: 0,
+            looked_ms: 0,
+            rest_until_ms: 0,
         })
     }
 
@@ -87,7 +92,7 @@ impl Space {
         // Another failure than a full buffer shows at the next look as well.
         let lost = self.sockets.closed(|record| tracker.closed(record, owners)).unwrap_or(0);
         if lost > 0 {
-            self.next_look_ms = 0;
+            self.next_look_ms = self.next_look_ms.min(self.rest_until_ms);
         }
         lost
     }

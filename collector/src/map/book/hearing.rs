@@ -115,10 +115,15 @@ impl Hearing {
         let mut halves = Vec::new();
         // By first minute too: what a batch may hold is not used up by the messages of a minute.
         let mut told: HashMap<(NodeNo, i64), usize> = HashMap::new();
+        // Intervals that overlap do not multiply it.
+        let mut all: HashMap<NodeNo, usize> = HashMap::new();
         for (node, message) in messages {
             let told = told.entry((*node, message.minute)).or_default();
-            let room = EDGES_MAX.saturating_sub(*told);
+            let sum = all.entry(*node).or_default();
+            let room = EDGES_MAX.saturating_sub(*told).min((2 * EDGES_MAX).saturating_sub(*sum));
+            let before = halves.len();
             self.dictionaries.halves_of(*node, message, minute, room, &mut halves);
+            *sum += halves.len() - before;
             *told = told.saturating_add(message.links.edges.len());
         }
         self.steady.fill_in(minute, &mut halves);
