@@ -116,42 +116,35 @@ impl Services {
         let Some(before_ms) = self.looked_ms.replace(now_ms) else { return };
         let seconds = now_ms.saturating_sub(before_ms).max(1) as f32 / 1000.0;
         let mut shown = self.shown.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let row = |(owner, server): (OwnerId, bool), before: &Totals, now: &Totals| {
+            let name = Arc::clone(&owners.get(owner).name);
+            let known = shown.rows.iter().find(|row| row.server == server && row.name == name);
+            let last = known.map(|row| row.figures[Figure::RoundTrip as usize]);
+            Row { name, server, figures: figures(before, now, seconds, server, last) }
+        };
         let mut rows = Vec::with_capacity(shown.rows.len());
         let mut places = MOST.saturating_sub(self.known.values().filter(|service| service.shown).count());
-        for (&(owner, server), now) in totals {
+        for (&key, now) in totals {
             let room = self.known.len() < MOST_KNOWN;
-            let service = match self.known.entry((owner, server)) {
+            let service = match self.known.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(_) if !room => continue,
                 Entry::Vacant(new) => new.insert(Service::new(now_ms)),
             };
             service.take(now, now_ms);
-            if !service.shown && places > 0 && service.has_a_usual_behaviour(server) {
+            if !service.shown && places > 0 && service.has_a_usual_behaviour(key.1) {
                 service.shown = true;
                 places -= 1;
             }
             if service.shown {
-                let name = Arc::clone(&owners.get(owner).name);
-                let known = shown.rows.iter().find(|row| row.server == server && row.name == name);
-                let last = known.map(|row| row.figures[Figure::RoundTrip as usize]);
-                rows.push(Row { name, server, figures: figures(&service.before, now, seconds, server, last) });
+                rows.push(row(key, &service.before, now));
             }
             service.before = *now;
         }
         // One of which nothing was heard in this interval goes on with what it had, but moves nothing.
-        for (&(owner, server), service) in self.known.iter().filter(|(key, s)| s.shown && !totals.contains_key(key)) {
-            if now_ms.saturating_sub(service.used_ms) < FORGOTTEN_MS {
-                let name = Arc::clone(&owners.get(owner).name);
-                let known = shown.rows.iter().find(|row| row.server == server && row.name == name);
-                let last = known.map(|row| row.figures[Figure::RoundTrip as usize]);
-                rows.push(Row {
-                    name,
-                    server,
-                    figures: figures(&Totals::default(), &Totals::default(), seconds, server, last),
-                });
-            }
-        }
         self.known.retain(|_, service| now_ms.saturating_sub(service.used_ms) < FORGOTTEN_MS);
+        let silent = self.known.iter().filter(|(key, service)| service.shown && !totals.contains_key(key));
+        rows.extend(silent.map(|(key, _)| row(*key, &Totals::default(), &Totals::default())));
         rows.sort_unstable_by(|a, b| (&a.name, a.server).cmp(&(&b.name, b.server)));
         let same = |(a, b): (&Row, &Row)| a.name == b.name && a.server == b.server;
         if rows.len() != shown.rows.len() || !rows.iter().zip(&shown.rows).all(same) {

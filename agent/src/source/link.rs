@@ -34,10 +34,7 @@ impl Source for Link {
             self.generation = shown.generation;
             let before = std::mem::take(&mut self.slots);
             self.slots = shown.rows.iter().map(|row| register(row, out.table)).collect();
-            let stays = |slot: &Slot| self.slots.iter().flatten().any(|s| s == slot);
-            for gone in before.into_iter().flatten().filter(|slot| *slot != Slot::NONE && !stays(slot)) {
-                out.table.retire(gone);
-            }
+            out.table.retire_all_but(before.into_iter().flatten(), self.slots.as_flattened());
         }
         for (slots, row) in self.slots.iter().zip(&shown.rows) {
             for (slot, value) in slots.iter().zip(row.figures) {

@@ -125,6 +125,13 @@ impl SeriesTable {
         }
     }
 
+    /// Gives back those slots that are not among `kept`: what a source held before and holds now.
+    pub fn retire_all_but(&mut self, before: impl IntoIterator<Item = Slot>, kept: &[Slot]) {
+        for gone in before.into_iter().filter(|slot| !kept.contains(slot)) {
+            self.retire(gone);
+        }
+    }
+
     fn open_epoch(&mut self) {
         if !self.changed {
             self.changed = true;

@@ -6,6 +6,7 @@
 //! share of the other minutes beyond [`OPEN`], with an exponential tail in the logarithm of the score. The reference input of 8 and no
 //! tail gives three times as many alarms.
 
+use tacit_collector::cause::statistic::Scale;
 use tacit_collector::incident::group::EntityNo;
 use tacit_wire::message::Direction;
 
@@ -101,16 +102,12 @@ struct Scores<'a> {
 impl<'a> Scores<'a> {
     /// Scores of a metric; `None` when there is too little of it.
     fn of(times: &'a [i64], values: &'a [f64]) -> Option<Self> {
-        let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
-        if sorted.len() < MINUTES_MIN {
+        let finite: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
+        if finite.len() < MINUTES_MIN {
             return None;
         }
-        sorted.sort_by(f64::total_cmp);
-        let median = percentile(&sorted, 0.5);
-        let range = percentile(&sorted, 0.75) - percentile(&sorted, 0.25);
-        let largest = sorted.iter().fold(0.0_f64, |most, v| most.max(v.abs()));
-        let scale = range.max(0.05 * median.abs()).max(1e-3 * (largest + 1e-9)).max(1e-9);
-        let z = values.iter().map(|v| if v.is_finite() { (v - median).abs() / scale } else { 0.0 }).collect();
+        let Scale { centre: median, unit } = Scale::quartiles(&finite, &mut Vec::new())?;
+        let z = values.iter().map(|v| if v.is_finite() { (v - median).abs() / unit } else { 0.0 }).collect();
         Some(Self { times, values, median, z })
     }
 

@@ -25,17 +25,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::live::{duration, process, say, stop_flag, undo};
+use crate::live::{self, Stand, duration, process, say, undo};
 
 use catalogue::{Fault, Need};
 use ground::Ground;
 use outcome::{Outcome, Window};
 use report::Report;
 use subject::{Subject, Where};
-use undo::{Janitor, Undo};
+use undo::Janitor;
 use watch::Watch;
 
 /// A fault that was found goes on for so long: what its event says is renewed meanwhile.
@@ -95,21 +95,9 @@ pub fn run(options: &Options) -> Result<()> {
         return Ok(());
     }
     let faults = catalogue::select(&options.only)?;
-    let agent = match &options.agent {
-        Some(path) => path.clone(),
-        None => crate::footprint::beside_this_program("tacit-agent")?,
-    };
-    let folder = match &options.folder {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
-    }
-    .context("cannot make a folder for the run")?;
-    let stop = stop_flag()?;
-    let own = std::env::current_exe().context("cannot find this program's own path")?;
-    let janitor = Janitor::start(&own)?;
-    // A killed bench cannot remove its own folder.
-    let _cleared = janitor.promise(Undo::Clear(folder.path().to_owned()))?;
-    let folder = folder.path();
+    let agent = live::agent(options.agent.as_deref())?;
+    let stand = Stand::new(options.folder.as_deref())?;
+    let (folder, janitor, stop) = (stand.folder(), Arc::clone(&stand.janitor), Arc::clone(&stand.stop));
     let mut bench = Bench { options, agent, folder, janitor, stop, restarted_s: 0.0, report: Report::default() };
     let (booted, here): (Vec<Fault>, Vec<Fault>) = faults.iter().copied().partition(|f| f.needs(Need::Systemd));
     let done = bench.place(Where::Here, &here).and_then(|()| bench.place(Where::Booted, &booted));

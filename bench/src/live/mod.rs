@@ -4,11 +4,14 @@ pub mod limit;
 pub mod process;
 pub mod undo;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+use undo::{Janitor, Promise, Undo};
 
 /// Becomes true with Ctrl-C or a request to end.
 ///
@@ -26,6 +29,46 @@ pub fn stop_flag() -> Result<Arc<AtomicBool>> {
         }
     });
     Ok(stop)
+}
+
+/// What a run on a live machine stands on.
+pub struct Stand {
+    /// Becomes true when it is to end.
+    pub stop: Arc<AtomicBool>,
+    /// Undoes what was done, also when this program is killed.
+    pub janitor: Arc<Janitor>,
+    /// A killed bench cannot remove its own folder.
+    _cleared: Promise,
+    folder: TempDir,
+}
+
+impl Stand {
+    /// With a folder for the run's files in `folder`, or where temporary files are.
+    ///
+    /// # Errors
+    /// When there can be no folder, or signals cannot be waited for.
+    pub fn new(folder: Option<&Path>) -> Result<Self> {
+        let folder =
+            folder.map_or_else(tempfile::tempdir, tempfile::tempdir_in).context("cannot make a folder for the run")?;
+        let stop = stop_flag()?;
+        let own = std::env::current_exe().context("cannot find this program's own path")?;
+        let janitor = Janitor::start(&own)?;
+        let cleared = janitor.promise(Undo::Clear(folder.path().to_owned()))?;
+        Ok(Self { stop, janitor, _cleared: cleared, folder })
+    }
+
+    /// The run's files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// The agent that was named, or the one beside this program.
+///
+/// # Errors
+/// When there is none.
+pub fn agent(named: Option<&Path>) -> Result<PathBuf> {
+    named.map_or_else(|| crate::footprint::beside_this_program("tacit-agent"), |path| Ok(path.to_owned()))
 }
 
 /// Progress goes to standard error, so that the result can be piped.

@@ -17,12 +17,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use fastrand::Rng;
 use tacit_collector::clock::now_ms;
+use tacit_collector::map::book::MINUTE_MS;
 
 use super::desk::Desk;
 use super::fleet::{Flow, Half, birth, minute};
 use crate::live::{say, stop_flag};
 
-const MINUTE_MS: i64 = 60_000;
 /// Minutes that are told at once.
 const PAST: i64 = 60;
 /// Services of a node.

@@ -1,13 +1,12 @@
 //! The map against what is true.
 
 use serde::Serialize;
+use tacit_collector::map::book::MINUTE_MS;
 use tacit_collector::map::view::{MapEdge, MapView};
 use tacit_collector::store::{Vertex, VertexKind};
 use tacit_wire::message::Protocol;
 
 use super::truth::{End, Truth};
-
-const MINUTE_MS: i64 = 60_000;
 
 /// Whether an owner is the right one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

@@ -34,8 +34,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
-use crate::live::undo::{Janitor, Undo};
-use crate::live::{duration, say, stop_flag};
+use crate::live::{self, Stand, duration, say};
 use center::Center;
 use desk::Desk;
 use run::Run;
@@ -107,26 +106,14 @@ pub fn run(options: &Options) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         bail!("network namespaces and control groups need root: sudo tacit-bench map");
     }
-    let agent = match &options.agent {
-        Some(path) => path.clone(),
-        None => crate::footprint::beside_this_program("tacit-agent")?,
-    };
+    let agent = live::agent(options.agent.as_deref())?;
     let agent = agent.canonicalize().context("cannot find the agent")?.to_string_lossy().into_owned();
-    let folder = match &options.folder {
-        Some(folder) => tempfile::tempdir_in(folder),
-        None => tempfile::tempdir(),
-    }
-    .context("cannot make a folder for the run")?;
-    let stop = stop_flag()?;
-    let own = std::env::current_exe().context("cannot find this program's own path")?;
-    let janitor = Janitor::start(&own)?;
-    // A killed bench cannot remove its own folder.
-    let _cleared = janitor.promise(Undo::Clear(folder.path().to_owned()))?;
-    let path = folder.path().canonicalize().context("cannot find the run's folder")?;
+    let stand = Stand::new(options.folder.as_deref())?;
+    let path = stand.folder().canonicalize().context("cannot find the run's folder")?;
     say("making the hosts");
-    let center = Center::new(&options.hosts, &path, &janitor)?;
+    let center = Center::new(&options.hosts, &path, &stand.janitor)?;
     let desk = Desk::start(&path, center.net.machine(), options.keep_serving)?;
-    let mut run = Run::new(options, &agent, center, desk, &stop);
+    let mut run = Run::new(options, &agent, center, desk, &stand.stop);
     let report = run.all()?;
     if options.json {
         println!("{}", report.json());
@@ -134,7 +121,7 @@ pub fn run(options: &Options) -> Result<()> {
         print!("{}", report.text());
     }
     if options.keep_serving.is_some() {
-        keep_serving(run.console(), &stop);
+        keep_serving(run.console(), &stand.stop);
     }
     Ok(())
 }

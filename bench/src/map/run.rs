@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use tacit_collector::clock::now_ms;
+use tacit_collector::map::book::MINUTE_MS;
 use tacit_collector::map::view::MapView;
 use tacit_wire::codec::{Encoding, encode};
 
@@ -20,7 +21,6 @@ use super::traffic::{Traffic, wait};
 use super::truth::{End, Truth};
 use crate::live::say;
 
-const MINUTE_MS: i64 = 60_000;
 /// Longest wait for an agent's first message.
 const BIRTH: Duration = Duration::from_secs(60);
 /// Agents look around so long before anything is measured.

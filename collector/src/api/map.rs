@@ -63,7 +63,7 @@ struct Least {
 impl Least {
     fn allows(&self, view: &MapView, edge: &MapEdge, seconds: f64) -> bool {
         let ends = || [&edge.client, &edge.server].map(|id| view.vertex(id));
-        let bytes = edge.sent.saturating_add(edge.received);
+        let bytes = edge.bytes();
         (self.outside || !ends().into_iter().flatten().any(is_outside))
             && edge.connects as f64 / seconds >= self.connects
             && bytes as f64 / seconds >= self.bytes
@@ -76,8 +76,7 @@ impl Least {
         let mut edges = std::mem::take(&mut view.edges);
         edges.retain(|e| self.allows(view, e, seconds));
         view.edges = edges;
-        let used: HashSet<&str> = view.edges.iter().flat_map(|e| [e.client.as_str(), &e.server]).collect();
-        view.vertices.retain(|v| used.contains(v.id.as_str()));
+        view.drop_lonely();
     }
 }
 

@@ -99,7 +99,7 @@ impl Watcher {
         }
         self.watches.retain(|_, w| w.seen != 0);
         // What hurts comes first, when there is too much.
-        found.sort_by_key(|(n, kind, ..)| (std::cmp::Reverse(*kind), record(*n).id.clone()));
+        found.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| record(a.0).id.cmp(&record(b.0).id)));
         let all = found.len();
         let mut of_node: HashMap<&str, usize> = HashMap::new();
         let mut told = Vec::new();

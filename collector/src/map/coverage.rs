@@ -63,7 +63,7 @@ impl Coverage {
                 all.outside += 1;
                 continue;
             }
-            let bytes = edge.sent.saturating_add(edge.received);
+            let bytes = edge.bytes();
             all.edges += 1;
             all.bytes = all.bytes.saturating_add(bytes);
             if edge.owned {

@@ -92,7 +92,7 @@ fn compare(before: &MapEdge, after: &MapEdge) -> Vec<String> {
     } else if share(after) + 0.1 < share(before) {
         say("recovered");
     }
-    let bytes = |e: &MapEdge| e.sent.saturating_add(e.received) as f64 + 10_000.0;
+    let bytes = |e: &MapEdge| e.bytes() as f64 + 10_000.0;
     if bytes(after) > bytes(before) * 4.0 {
         say("busier");
     } else if bytes(after) * 4.0 < bytes(before) {

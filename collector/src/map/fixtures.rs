@@ -61,8 +61,7 @@ pub fn view(edges: &[(&str, &str)]) -> MapView {
             ..Figures::none(0)
         },
     };
-    let edges: Vec<_> = edges.iter().map(edge).collect();
-    MapView::new(0, 3_600_000, &edges, vertices)
+    MapView::new(0, 3_600_000, edges.iter().map(edge).collect(), vertices)
 }
 
 /// A few nodes and what they say of a minute.

@@ -166,8 +166,7 @@ impl Map {
         }
         self.give_hostnames(&mut vertices);
         self.with_book(move |book| {
-            let edges: Vec<EdgeFigures> = edges.into_values().collect();
-            let mut view = MapView::new(from, to, &edges, vertices);
+            let mut view = MapView::new(from, to, edges.into_values().collect(), vertices);
             view.coverage.conflicts = book.conflicts();
             view.coverage.nodes = speakers(book);
             if selection != Selection::default() {

@@ -60,6 +60,12 @@ pub struct MapEdge {
 }
 
 impl MapEdge {
+    /// Bytes both ways.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sent.saturating_add(self.received)
+    }
+
     /// Transport and port of the server; a failed connect may have lost it.
     #[must_use]
     pub fn port_text(&self) -> String {
@@ -135,10 +141,9 @@ pub struct Selection {
 impl MapView {
     /// The map of these edges.
     #[must_use]
-    pub fn new(from_ms: i64, to_ms: i64, edges: &[EdgeFigures], vertices: Vec<Vertex>) -> Self {
-        let there = |e: &&EdgeFigures| is_there(&e.figures, from_ms, to_ms);
+    pub fn new(from_ms: i64, to_ms: i64, mut edges: Vec<EdgeFigures>, vertices: Vec<Vertex>) -> Self {
         let by_id: BTreeMap<String, Vertex> = vertices.into_iter().map(|v| (v.id.clone(), v)).collect();
-        let mut edges: Vec<EdgeFigures> = edges.iter().filter(there).cloned().collect();
+        edges.retain(|e| is_there(&e.figures, from_ms, to_ms));
         by_exclusion(&mut edges, &by_id);
         let mut edges: Vec<MapEdge> = edges.iter().map(MapEdge::from).collect();
         edges.sort_by(|a, b| a.id.cmp(&b.id));
@@ -150,7 +155,7 @@ impl MapView {
     }
 
     /// Vertices without edges are not shown.
-    fn drop_lonely(&mut self) {
+    pub(crate) fn drop_lonely(&mut self) {
         let used: HashSet<&str> = self.edges.iter().flat_map(|e| [e.client.as_str(), &e.server]).collect();
         self.vertices.retain(|v| used.contains(v.id.as_str()));
     }

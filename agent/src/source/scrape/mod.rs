@@ -125,9 +125,7 @@ impl Endpoint {
                 out.table.register_named(name, unit, Family::Scrape, &attributes)
             })
             .collect();
-        for gone in before.into_iter().filter(|slot| !self.slots.contains(slot)) {
-            out.table.retire(gone);
-        }
+        out.table.retire_all_but(before, &self.slots);
         self.names = Some(Arc::clone(names));
     }
 }

@@ -150,10 +150,7 @@ impl Source for Statsd {
             self.generation = store.generation;
             let before = std::mem::take(&mut self.slots);
             self.slots = store.entries.iter().map(|entry| register(entry, out.table)).collect();
-            let stays = |slot: &Slot| self.slots.iter().flatten().any(|s| s == slot);
-            for gone in before.into_iter().flatten().filter(|slot| *slot != Slot::NONE && !stays(slot)) {
-                out.table.retire(gone);
-            }
+            out.table.retire_all_but(before.into_iter().flatten(), self.slots.as_flattened());
         }
         for (slots, entry) in self.slots.iter().zip(&store.entries) {
             for (slot, value) in slots.iter().zip(entry.shown) {

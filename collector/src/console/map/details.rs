@@ -94,7 +94,7 @@ fn side(role: &'static str, id: &str, known: &Known<'_>, coverage: &Coverage, as
     let node = vertex.and_then(|v| v.node.as_ref()).map_or_else(String::new, ToString::to_string);
     Side {
         role,
-        end: End { name: known.name(id), link: asked.link(&[("show", id), ("edge", "")]) },
+        end: rows::end(id, known, asked),
         owner: vertex.and_then(|v| v.owner.clone()).unwrap_or_default(),
         how: vertex.map_or_else(|| "not on the map of this time".into(), how),
         heard: heard(&node, coverage),
@@ -163,7 +163,7 @@ fn hour(hour_ms: i64, e: &MapEdge) -> Hour {
         when: clock(hour_ms),
         connects: e.connects,
         failed: rows::failed(e),
-        bytes: words::value(e.sent.saturating_add(e.received) as f32, "By"),
+        bytes: words::value(e.bytes() as f32, "By"),
         rtt: rows::seconds_or_dash(e.rtt_p50),
     }
 }
@@ -194,7 +194,7 @@ fn charts(history: &EdgeHistory) -> Vec<Chart> {
     vec![
         chart("Connects an hour", "", |e| Some(e.connects as f64)),
         chart("Failed connects an hour", "", |e| Some(e.failed as f64)),
-        chart("Bytes an hour, both ways", "By", |e| Some(e.sent.saturating_add(e.received) as f64)),
+        chart("Bytes an hour, both ways", "By", |e| Some(e.bytes() as f64)),
         chart("Segments sent again an hour", "", |e| Some(e.retransmits as f64)),
         chart("Round trip, median", "s", |e| e.rtt_p50.map(f64::from)),
         chart("Lifetime of connections, mean", "s", |e| e.lifetime.map(f64::from)),

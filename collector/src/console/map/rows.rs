@@ -17,6 +17,11 @@ pub struct End {
     pub link: String,
 }
 
+/// The end of an edge, with a link to its details.
+pub fn end(id: &str, known: &Known<'_>, asked: &Asked) -> End {
+    End { name: known.name(id), link: asked.link(&[("show", id), ("edge", "")]) }
+}
+
 /// A line.
 pub struct Line {
     pub client: End,
@@ -146,7 +151,7 @@ pub fn sort(edges: &mut [Told<'_>], by: Sort) {
         Sort::Client | Sort::Server => 0.0,
         Sort::Connects => e.connects as f64,
         Sort::Failed => e.failed as f64,
-        Sort::Bytes => e.sent.saturating_add(e.received) as f64,
+        Sort::Bytes => e.bytes() as f64,
         Sort::Rtt => e.rtt_p50.map_or(-1.0, f64::from),
         Sort::Lifetime => e.lifetime.map_or(-1.0, f64::from),
         Sort::Active => e.active.into(),
@@ -164,16 +169,15 @@ pub fn sort(edges: &mut [Told<'_>], by: Sort) {
 /// An edge as a line; `seconds` is the length of the time that its figures are of.
 pub fn line(told: &Told<'_>, seconds: f64, known: &Known<'_>, asked: &Asked) -> Line {
     let e = told.edge;
-    let end = |id: &str| End { name: known.name(id), link: asked.link(&[("show", id), ("edge", "")]) };
     Line {
-        client: end(&e.client),
-        server: end(&e.server),
+        client: end(&e.client, known, asked),
+        server: end(&e.server, known, asked),
         port: format!("{}/{}", e.protocol, e.port),
         link: asked.link(&[("edge", &e.id), ("show", "")]),
         via: e.via.as_ref().map_or_else(String::new, |via| format!("via {via}")),
         connects: rate(e.connects, seconds),
         failed: failed(e),
-        bytes: words::value((e.sent.saturating_add(e.received) as f64 / seconds) as f32, "By/s"),
+        bytes: words::value((e.bytes() as f64 / seconds) as f32, "By/s"),
         rtt: seconds_or_dash(e.rtt_p50),
         lifetime: seconds_or_dash(e.lifetime),
         active: e.active,

@@ -2,7 +2,7 @@
 
 use super::asked::Asked;
 use super::details::level;
-use super::rows::{End, Known};
+use super::rows::{End, Known, end};
 use crate::console::format::time;
 use crate::map::coverage::Coverage;
 use crate::map::diff::MapDiff;
@@ -42,10 +42,6 @@ pub(super) fn blast(b: &Blast, known: &Known<'_>, asked: &Asked) -> BlastSection
         unaffected_count: b.unaffected.len(),
         close: asked.link(&[("blast", "")]),
     }
-}
-
-fn end(id: &str, known: &Known<'_>, asked: &Asked) -> End {
-    End { name: known.name(id), link: asked.link(&[("show", id), ("edge", "")]) }
 }
 
 /// A way from one to another.

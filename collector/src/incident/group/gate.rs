@@ -68,7 +68,7 @@ impl Evidence {
         let mut independent: Vec<(Fingerprint, i64)> = Vec::new();
         for (f, at) in &self.improbable {
             let same = |(known, known_at): &(Fingerprint, i64)| {
-                let at_once = at.abs_diff(*known_at) <= rules.simultaneous_ms.unsigned_abs();
+                let at_once = rules.is_same_moment(*at, *known_at);
                 (known.entity == f.entity && known.family == f.family) || (kind(known) == kind(f) && at_once)
             };
             if !independent.iter().any(same) {

@@ -63,12 +63,6 @@ impl Grouper {
         Self { rules, next: next.0, ..Self::default() }
     }
 
-    /// Its rules.
-    #[must_use]
-    pub fn rules(&self) -> &Rules {
-        &self.rules
-    }
-
     /// An event begins. Exactly one of the outcomes places it.
     pub fn begin(&mut self, onset: &Onset, now_ms: i64, relations: &dyn Relations) -> Vec<Outcome> {
         let is_due = now_ms.abs_diff(self.looked_ms) >= LOOK_MS;
@@ -105,12 +99,6 @@ impl Grouper {
         out
     }
 
-    /// Whether a group still takes events.
-    #[must_use]
-    pub fn holds(&self, group: GroupNo) -> bool {
-        self.groups.contains_key(&group)
-    }
-
     /// Groups that are held, and events that wait in those that have not opened.
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
@@ -129,7 +117,7 @@ impl Grouper {
         let is_context = onset.role == Role::Context;
         let company = if is_context { None } else { self.shared.company(what, at_ms, entity, relations, &self.rules) };
         let shared = company.and_then(|c| self.share(&c, &weights, what, at_ms));
-        let choice = shared.unwrap_or_else(|| self.choose(&weights, at_ms, !is_context && self.rules.bridge));
+        let choice = shared.unwrap_or_else(|| self.choose(&weights, at_ms, !is_context));
 
         let group = choice.group.unwrap_or_else(|| self.make(&choice.how, at_ms, &onset.fingerprint, relations));
         out.push(Outcome::Placed(Placed { event: onset.event, group, how: choice.how, p }));

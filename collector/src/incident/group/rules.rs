@@ -37,8 +37,6 @@ pub struct Rules {
     /// Neighbours of an entity that are looked at.
     pub near_most: usize,
 
-    /// An event that is bound to several groups makes one of them, as far as they have not opened.
-    pub bridge: bool,
     /// A group takes events for so long; what comes later makes a child.
     pub growth_ms: i64,
     /// A group is over when nothing joined it for so long.
@@ -111,7 +109,6 @@ impl Default for Rules {
             tag_hosts: 3,
             hub_edges: 48,
             near_most: 1024,
-            bridge: true,
             growth_ms: 15 * MINUTE,
             idle_ms: 15 * MINUTE,
             simultaneous_ms: 10_000,
@@ -143,6 +140,12 @@ impl Default for Rules {
 }
 
 impl Rules {
+    /// Whether two onsets are simultaneous.
+    #[must_use]
+    pub fn is_same_moment(&self, a_ms: i64, b_ms: i64) -> bool {
+        a_ms.abs_diff(b_ms) <= self.simultaneous_ms.unsigned_abs()
+    }
+
     /// How improbable a weaker event has to be in a fleet of so many entities: the more there are, the more is seen by chance.
     #[must_use]
     pub fn weak_limit(&self, entities: usize) -> f64 {

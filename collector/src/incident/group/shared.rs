@@ -61,7 +61,7 @@ impl SharedOnsets {
         let seen = self.seen.get_mut(&kind)?;
         let newest = seen.iter().map(|s| s.at_ms).fold(at_ms, i64::max);
         seen.retain(|s| newest.saturating_sub(s.at_ms) <= rules.simultaneous_ms);
-        let now: Vec<&Seen> = seen.iter().filter(|s| near(s.at_ms, at_ms, rules)).collect();
+        let now: Vec<&Seen> = seen.iter().filter(|s| rules.is_same_moment(s.at_ms, at_ms)).collect();
         let host = relations.host(entity);
         let tag = common_tag(&now, rules);
         let is_inside = |tags: &[TagNo]| tag.is_none_or(|t| tags.contains(&t));
@@ -110,10 +110,6 @@ impl SharedOnsets {
 fn hosts(own: Option<EntityNo>, seen: &[&Seen]) -> usize {
     let all: HashSet<EntityNo> = seen.iter().map(|s| s.host).chain(own).collect();
     all.len()
-}
-
-fn near(a_ms: i64, b_ms: i64, rules: &Rules) -> bool {
-    a_ms.abs_diff(b_ms) <= rules.simultaneous_ms.unsigned_abs()
 }
 
 /// The tag that nearly all of the hosts have.

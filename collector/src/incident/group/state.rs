@@ -129,8 +129,7 @@ impl Group {
     /// Weight of the heaviest event that began at about that time.
     #[must_use]
     pub fn fresh(&self, at_ms: i64, rules: &Rules) -> f64 {
-        let near = |at: i64| at.abs_diff(at_ms) <= rules.simultaneous_ms.unsigned_abs();
-        self.fresh.iter().filter(|(at, _)| near(*at)).map(|(_, root)| *root).fold(0.0, f64::max)
+        self.fresh.iter().filter(|(at, _)| rules.is_same_moment(*at, at_ms)).map(|(_, root)| *root).fold(0.0, f64::max)
     }
 
     fn refresh(&mut self, at_ms: i64, root: f64, rules: &Rules) {

@@ -34,6 +34,18 @@ impl Hour {
         }
         all
     }
+
+    /// One edge of it.
+    fn of(&self, number: u32) -> Option<Figures> {
+        let mut sum = self.sealed.get(&number).copied();
+        for (_, figures) in self.minutes.values().flatten().filter(|(n, _)| *n == number) {
+            match &mut sum {
+                Some(sum) => sum.add(figures),
+                None => sum = Some(*figures),
+            }
+        }
+        sum
+    }
 }
 
 impl Book {
@@ -184,7 +196,7 @@ impl Book {
     #[must_use]
     pub fn history(&self, id: &str) -> Option<EdgeHours> {
         let number = self.ledger.find(id)?;
-        let hours = self.hours.iter().filter_map(|(start, h)| Some((*start, h.whole().remove(&number)?)));
+        let hours = self.hours.iter().filter_map(|(start, h)| Some((*start, h.of(number)?)));
         Some((self.ledger.entry(number).record.clone(), hours.collect()))
     }
 

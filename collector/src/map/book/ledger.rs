@@ -61,13 +61,12 @@ fn via(edge: &JoinedEdge) -> Option<String> {
 impl Ledger {
     /// Takes over what the store remembers of edges.
     pub fn remember(&mut self, edges: &[EdgeRecord]) {
-        edges.iter().take(MAP_MAX).for_each(|edge| self.know(edge));
+        edges.iter().take(MAP_MAX).for_each(|edge| self.know(hash(&edge.id), edge.first_seen_ms));
     }
 
-    fn know(&mut self, edge: &EdgeRecord) {
+    fn know(&mut self, edge: u64, first: i64) {
         if self.known.len() < 2 * MAP_MAX {
-            let first = edge.first_seen_ms;
-            self.known.entry(hash(&edge.id)).or_insert(first);
+            self.known.entry(edge).or_insert(first);
             self.oldest_known = Some(self.oldest_known.map_or(first, |o| o.min(first)));
         }
     }
@@ -75,8 +74,9 @@ impl Ledger {
     /// Edges of these numbers are no news any more.
     pub fn are_known(&mut self, numbers: impl Iterator<Item = u32>) {
         for number in numbers {
-            let record = self.entries[number as usize].record.clone();
-            self.know(&record);
+            let record = &self.entry(number).record;
+            let (edge, first) = (hash(&record.id), record.first_seen_ms);
+            self.know(edge, first);
         }
     }
 
