@@ -12,8 +12,8 @@
 //! publish  ends announced in a dictionary → `links` messages
 //! ```
 //!
-//! A thread of its own reads events every 100 or 250 ms, as the receive buffer allows, dumps every few seconds ([`pace`]), and searches
-//! open files for owners when a dump has unknown ones (docs/decisions/005-threads.md). An [`Observer`] looks at its own network
+//! A thread of its own reads events every 100 or 250 ms, as the receive buffer allows, dumps every few seconds, asks for single sockets in between
+//! where a client has no name ([`pace`]), and searches open files for owners when a dump has unknown ones (docs/decisions/005-threads.md). An [`Observer`] looks at its own network
 //! namespace; those of containers need sockets that somebody opened inside ([`containers`]).
 
 mod batch;
@@ -117,8 +117,23 @@ impl Watch {
                     }
                 }
             }
-            std::thread::sleep(pace.sleep(Instant::now(), observer.pause()));
+            rest(&mut observer, &mut pace);
         }
+    }
+}
+
+/// Sleeps until there is something to do, and asks for single sockets meanwhile where that may name a client.
+fn rest(observer: &mut Observer, pace: &mut pace::Pace) {
+    let end = Instant::now() + pace.sleep(Instant::now(), observer.pause());
+    loop {
+        let now = Instant::now();
+        let left = end.saturating_duration_since(now);
+        let wait = if observer.has_guesses() { pace.until_question(now) } else { None };
+        let Some(wait) = wait.filter(|wait| *wait < left) else { return std::thread::sleep(left) };
+        std::thread::sleep(wait);
+        let began = Instant::now();
+        observer.ask();
+        pace.asked(Instant::now(), began.elapsed());
     }
 }
 

@@ -1,6 +1,7 @@
 //! One network namespace: its sockets, what was tracked of them, and at which level.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub struct Observer {
     records: Vec<Record>,
     level: Level,
     lost: u64,
+    /// Whether events were lost since the last [`Self::hear`].
+    to_repair: bool,
     containers: Option<Containers>,
     took_inside: Duration,
 }
@@ -82,6 +85,7 @@ impl Observer {
             records: Vec::new(),
             level,
             lost: 0,
+            to_repair: false,
             containers: None,
             took_inside: Duration::ZERO,
         }
@@ -100,12 +104,40 @@ impl Observer {
         if let Some(containers) = &mut self.containers {
             containers.hear(&self.owners);
         }
-        let Some(sockets) = &mut self.sockets else { return false };
+        self.hear_own();
+        std::mem::take(&mut self.to_repair)
+    }
+
+    fn hear_own(&mut self) {
+        let Some(sockets) = &mut self.sockets else { return };
         let (tracker, owners) = (&mut self.tracker, &self.owners);
+        tracker.batch();
         // Another failure than a full buffer shows at the next dump as well, which tells it.
         let lost = sockets.closed(|record| tracker.closed(record, owners)).unwrap_or(0);
         self.lost += lost;
-        lost > 0
+        self.to_repair |= lost > 0;
+    }
+
+    /// Whether there are single sockets to ask for: each may be the next connection of a client that nobody could be named for.
+    #[must_use]
+    pub fn has_guesses(&self) -> bool {
+        self.sockets.is_some() && !self.tracker.guesses(&self.owners).is_empty()
+    }
+
+    /// Hears of what was closed in this namespace and asks for those sockets.
+    pub fn ask(&mut self) {
+        self.hear_own();
+        let Some(sockets) = &mut self.sockets else { return };
+        let (tracker, owners) = (&mut self.tracker, &mut self.owners);
+        for guess in tracker.guesses(owners) {
+            let ends = guess.ports().map(|port| (SocketAddr::new(guess.client, port), guess.server));
+            let mut met = None;
+            // A failure shows at the next dump as well.
+            let _ = sockets.find(ends, |record| met = met.or(guess.fits(record).then_some(*record)));
+            if let Some(record) = met {
+                tracker.met(&record, owners);
+            }
+        }
     }
 
     /// Dumps open sockets and finds their owners.

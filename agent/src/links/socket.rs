@@ -3,6 +3,7 @@
 //! Both work without any capability. A socket belongs to the namespace it was opened in, so a helper may open them inside
 //! a container and pass the descriptors ([`Sockets::from_descriptors`]).
 
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
@@ -126,6 +127,52 @@ impl Sockets {
         }
     }
 
+    /// Those of these connections, each told by its near and its far end, that are there, whatever their state. The kernel looks up
+    /// each by its ends, which costs some microseconds however many others there are.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn find(
+        &mut self,
+        connections: impl Iterator<Item = (SocketAddr, SocketAddr)>,
+        mut each: impl FnMut(&Record),
+    ) -> Result<(), SocketError> {
+        let before = self.sequence;
+        let mut questions = Vec::with_capacity(8 * request::LENGTH);
+        for (own, other) in connections {
+            self.sequence = self.sequence.wrapping_add(1);
+            questions.extend(request::connection(own, other, self.sequence));
+        }
+        let asked = self.sequence.wrapping_sub(before);
+        if asked == 0 {
+            return Ok(());
+        }
+        send(&self.asking, &questions, SendFlags::empty())?;
+        let mut waiting = asked;
+        while waiting > 0 {
+            // The kernel answers while it is asked: what is not there by now will not come.
+            let length = match recv(&self.asking, &mut self.buffer[..], RecvFlags::DONTWAIT) {
+                Ok((length, _)) => length,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let bytes = &self.buffer[..length];
+            let number = bytes.get(8..12).and_then(|b| b.try_into().ok()).map_or(before, u32::from_ne_bytes);
+            // A late answer to an earlier question is none of these.
+            if !(1..=asked).contains(&number.wrapping_sub(before)) {
+                continue;
+            }
+            waiting -= 1;
+            for message in messages(bytes) {
+                if let Message::Socket(record) = message {
+                    each(&record);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Closed sockets that wait to be heard of. Returns how many were lost since the last call.
     ///
     /// # Errors
@@ -215,5 +262,30 @@ mod tests {
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         assert_eq!(ended, cookie);
+    }
+    #[test]
+    fn a_connection_is_found_by_its_ends_while_it_is_there() {
+        let mut sockets = Sockets::open(WANTED).expect("netlink is here");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let server = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(server).expect("it listens");
+        let client = stream.local_addr().expect("an address");
+        let find = |sockets: &mut Sockets| {
+            let (mut found, none) = (Vec::new(), SocketAddr::from(([127, 0, 0, 1], 1)));
+            let ends = [(none, server), (client, server), (none, none)];
+            sockets
+                .find(ends.into_iter(), |r| found.push((r.local_port, r.remote_port, r.cookie)))
+                .expect("it answers");
+            found
+        };
+        let [found] = find(&mut sockets)[..] else { panic!("one of three") };
+        assert_eq!((found.0, found.1), (client.port(), server.port()));
+        assert_eq!(find(&mut sockets), [found], "each time");
+        sockets.find(std::iter::empty(), |_| panic!("nothing was asked")).expect("nothing to do");
+        let mut dumped = None;
+        let mine = |r: &Record| r.local_port == client.port() && r.remote_port == server.port();
+        sockets.dump(|r| dumped = dumped.or(mine(r).then_some(r.cookie))).expect("it answers");
+        assert_eq!(dumped, Some(found.2), "no answer is left over for a dump");
+        drop(stream);
     }
 }

@@ -1,10 +1,11 @@
 //! Connections between two network namespaces, against what is known of them. Only root may make namespaces; for others
 //! these tests have nothing to look at and say so.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -265,6 +266,126 @@ fn udp_sockets_with_a_peer_are_edges_to_it() {
 }
 
 #[test]
+fn a_way_that_was_only_asked_for_is_no_edge() {
+    use std::net::UdpSocket;
+    let Some(spaces) = Spaces::new("way", 1) else { return };
+    spaces.enter(0);
+    serve("127.0.0.1:80");
+    let mut observer = Observer::open(&Root::live(), socket::WANTED).expect("netlink is here");
+    observer.look(0).expect("it works");
+    while_hearing([&mut observer], || {
+        spaces.enter(0);
+        for _ in 0..20 {
+            // As the C library does before it connects.
+            let way = UdpSocket::bind("127.0.0.1:0").expect("a free port");
+            way.connect("127.0.0.1:80").expect("no packet is sent for that");
+            drop(way);
+            ask("127.0.0.1:80".parse().expect("an address"));
+        }
+    });
+    observer.look(2000).expect("it works");
+    let (edges, _) = observer.take(0);
+    assert_eq!((sum(&edges, false).connects, edges.len()), (20, 2), "one edge with two ends: {edges:?}");
+}
+
+const ASKS: &str = "TACIT_TEST_ASKS";
+
+/// What runs in a unit of its own: it connects to a server for a moment as often as it is told.
+#[test]
+#[ignore = "a process of the test below"]
+fn asks() {
+    if std::env::var_os(ASKS).is_none() {
+        return;
+    }
+    for line in std::io::stdin().lines() {
+        let times: u32 = line.expect("text").parse().expect("a number");
+        for _ in 0..times {
+            let stream = TcpStream::connect("127.0.0.1:80").expect("it listens");
+            std::thread::sleep(Duration::from_millis(1));
+            drop(stream);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        println!("done");
+    }
+}
+
+/// A control group that looks like a unit's.
+struct Unit(PathBuf);
+
+impl Unit {
+    /// None where there are no groups of version 2.
+    fn new(name: &str) -> Option<Self> {
+        let trees = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let tree = trees.into_iter().find(|tree| tree.join("cgroup.controllers").exists())?;
+        let group = tree.join(name);
+        std::fs::create_dir(&group).ok().map(|()| Self(group))
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        // The kernel takes a moment to see that it is empty.
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_client_is_named_by_asking_for_its_next_connection() {
+    let Some(spaces) = Spaces::new("next", 1) else { return };
+    let name = format!("tacit-asks-{}.service", std::process::id());
+    let Some(unit) = Unit::new(&name) else {
+        eprintln!("There are no control groups of version 2: nothing was tested.");
+        return;
+    };
+    spaces.enter(0);
+    serve("127.0.0.1:80");
+    let mut observer = Observer::open(&Root::live(), socket::WANTED).expect("netlink is here");
+    observer.look(0).expect("it works");
+    let mut child = Command::new(std::env::current_exe().expect("it has a path"))
+        .args(["links::asks", "--exact", "--ignored", "--nocapture"])
+        .env(ASKS, "1")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    std::fs::write(unit.0.join("cgroup.procs"), child.id().to_string()).expect("root may");
+    let mut input = child.stdin.take().expect("piped");
+    let mut said = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut while_asking = |observer: &mut Observer| {
+        writeln!(input, "200").expect("it reads");
+        let ends = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|line| line.ends_with("done"));
+        std::thread::scope(|scope| {
+            let done = scope.spawn(|| said.find(ends).expect("it answers"));
+            while !done.is_finished() {
+                observer.ask();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+    };
+    let is_named = |observer: &Observer| {
+        let mut clients = observer.services().into_keys().filter(|(_, server)| !server);
+        clients.any(|(owner, _)| *observer.owners().get(owner).name == *name)
+    };
+    // The group is new: that it has to be looked for is found by asking as well.
+    while_asking(&mut observer);
+    observer.look(60_000).expect("it works");
+    for _ in 0..20 {
+        if is_named(&observer) {
+            break;
+        }
+        while_asking(&mut observer);
+    }
+    assert!(is_named(&observer), "{:?}", observer.take(0).0);
+    drop(input);
+    child.wait().expect("it ends");
+}
+
+#[test]
 fn the_command_prints_who_talked_to_whom() {
     let Some(spaces) = Spaces::new("cmd", 1) else { return };
     spaces.enter(0);
@@ -272,7 +393,7 @@ fn the_command_prints_who_talked_to_whom() {
     // A child starts in the namespace of the thread that starts it.
     let agent = Command::new(env!("CARGO_BIN_EXE_tacit-agent"))
         .args(["links", "--for", "3s", "--json"])
-        .stdout(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
         .spawn()
         .expect("it starts");
     std::thread::sleep(Duration::from_millis(1500));

@@ -89,6 +89,7 @@ impl Space {
     pub fn hear(&mut self, owners: &Owners) -> u64 {
         owners.enter(self.place);
         let tracker = &mut self.tracker;
+        tracker.batch();
         // Another failure than a full buffer shows at the next look as well.
         let lost = self.sockets.closed(|record| tracker.closed(record, owners)).unwrap_or(0);
         if lost > 0 {

@@ -2,7 +2,9 @@
 //!
 //! 1. the control group's id in a dump, through a walk of the version 2 hierarchy: a unit or container;
 //! 2. the socket's inode among the open files of all processes that may be looked at: a unit, container or executable;
-//! 3. for a connection that no dump saw: the listener's owner on the server's side, and on the client's the one that last
+//! 3. for one that may be gone in a moment: the control group's id, and where that group has no name the one program that runs in it
+//!    ([`Owners::at_once`]);
+//! 4. for a connection that no dump saw: the listener's owner on the server's side, and on the client's the one that last
 //!    used this peer ([`Owners::remembered`]), with a confidence.
 //!
 //! Who cannot be named stays visible as unattributed.
@@ -31,6 +33,9 @@ const MOST_KNOWN: usize = 32_768;
 const MOST_FILES: usize = 50_000;
 const MOST_GROUPS: usize = 16_384;
 const DEPTH: usize = 12;
+/// Control groups without a name that are remembered, and processes of one that are looked at.
+const MOST_NAMELESS: usize = 1024;
+const MOST_PROCESSES: usize = 32;
 /// When the table is three quarters full, owners that nobody asked about for so many rounds of [`Owners::tidy`] are forgotten. By then no
 /// message and no dictionary of ends has their number any more; it is not used again.
 const FORGOTTEN: u32 = 150;
@@ -84,6 +89,8 @@ pub struct Owners {
     round: u32,
     ids: HashMap<Owner, OwnerId>,
     groups: HashMap<u64, OwnerId>,
+    /// Folders of control groups that name nobody.
+    nameless: HashMap<u64, PathBuf>,
     inodes: HashMap<u32, OwnerId>,
     /// By namespace as well: the same address is somebody else's there.
     memory: HashMap<(u32, IpAddr, u16), Memory>,
@@ -112,6 +119,7 @@ impl Owners {
             round: 0,
             ids: HashMap::from([(nobody, UNATTRIBUTED)]),
             groups: HashMap::new(),
+            nameless: HashMap::new(),
             inodes: HashMap::new(),
             memory: HashMap::new(),
             place: Cell::default(),
@@ -203,6 +211,38 @@ impl Owners {
             }
             UNATTRIBUTED
         }))
+    }
+
+    /// The owner of a socket of the agent's own namespace as far as its control group tells: open files are not searched, as it may
+    /// be closed by then. None where that group is to be looked for first, by [`Self::search`].
+    pub fn at_once(&mut self, record: &Record) -> Option<OwnerId> {
+        if record.cgroup <= 1 || self.unified.is_none() {
+            return Some(UNATTRIBUTED);
+        }
+        match self.groups.get(&record.cgroup) {
+            Some(&UNATTRIBUTED) => self.only_program(record.cgroup).or(Some(UNATTRIBUTED)),
+            Some(&owner) => Some(owner),
+            None => {
+                self.unknown_groups = true;
+                None
+            }
+        }
+    }
+
+    /// The program that all processes of a control group run, if it is just one.
+    fn only_program(&mut self, group: u64) -> Option<OwnerId> {
+        let processes = std::fs::read_to_string(self.nameless.get(&group)?.join("cgroup.procs")).ok()?;
+        let processes: Vec<&str> = processes.lines().take(MOST_PROCESSES + 1).collect();
+        // Those of another namespace have no number here.
+        if processes.len() > MOST_PROCESSES || processes.contains(&"0") {
+            return None;
+        }
+        let mut owners = processes.into_iter().map(|process| {
+            let folder = self.proc.join(process);
+            self.owner_of_process(&folder)
+        });
+        let first = owners.next()?;
+        owners.all(|owner| owner == first).then_some(first)
     }
 
     /// Looks for what [`Self::of`] did not know, when the last search is long enough ago. Returns whether it did.
@@ -303,6 +343,7 @@ impl Owners {
     /// The id of a control group is the inode of its folder.
     fn walk_groups(&mut self) {
         let Some(base) = self.unified.clone() else { return };
+        self.nameless.clear();
         let mut waiting = vec![(base.clone(), 0)];
         let mut left = MOST_GROUPS;
         while let Some((folder, depth)) = waiting.pop() {
@@ -319,6 +360,9 @@ impl Owners {
                 let named = unit_of(&below).and_then(|name| Some((kind_of(&name)?, name)));
                 let owner = named.map_or(UNATTRIBUTED, |(kind, name)| self.id(&name, kind));
                 self.groups.insert(entry.ino(), owner);
+                if owner == UNATTRIBUTED && self.nameless.len() < MOST_NAMELESS {
+                    self.nameless.insert(entry.ino(), path.clone());
+                }
                 if depth < DEPTH {
                     waiting.push((path, depth + 1));
                 }

@@ -49,6 +49,38 @@ fn owners_come_from_groups_and_from_open_files() {
 }
 
 #[test]
+fn who_may_be_gone_in_a_moment_is_known_by_its_control_group() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |p: &str| folder.path().join(p);
+    let make = |p: &str| std::fs::create_dir_all(path(p)).expect("made");
+    make("sys/fs/cgroup/system.slice/web.service");
+    make("sys/fs/cgroup/batch");
+    std::fs::write(path("sys/fs/cgroup/cgroup.controllers"), "cpu\n").expect("written");
+    for (process, program) in [("42", "job"), ("43", "job (deleted)"), ("44", "other")] {
+        make(&format!("proc/{process}"));
+        symlink(format!("/usr/bin/{program}"), path(&format!("proc/{process}/exe"))).expect("linked");
+    }
+    let run = |processes: &str| std::fs::write(path("sys/fs/cgroup/batch/cgroup.procs"), processes).expect("written");
+    let ino = |p: &str| std::fs::metadata(path(p)).expect("it is there").ino();
+    let web = record(5, ino("sys/fs/cgroup/system.slice/web.service"));
+    let job = record(77, ino("sys/fs/cgroup/batch"));
+    run("42\n43\n");
+
+    let mut owners = Owners::new(&Root::new(folder.path()));
+    assert_eq!(owners.at_once(&job), None, "the hierarchy was not walked yet");
+    assert!(owners.search(1000));
+    let [web, named] = [web, job].map(|record| owners.at_once(&record).expect("it was found"));
+    assert_eq!((&*owners.get(web).name, owners.get(web).kind), ("web.service", OwnerKind::Unit));
+    assert_eq!((&*owners.get(named).name, owners.get(named).kind), ("job", OwnerKind::Executable));
+    for not_one in ["42\n44\n", "42\n0\n", "", &"42\n".repeat(MOST_PROCESSES + 1)] {
+        run(not_one);
+        assert_eq!(owners.at_once(&job), Some(UNATTRIBUTED), "{not_one:?}");
+    }
+    assert_eq!(owners.at_once(&record(77, 1)), Some(UNATTRIBUTED), "the root is nobody");
+    assert!(!owners.search(60_000), "no file is searched for");
+}
+
+#[test]
 fn a_containers_namespace_has_an_owner_and_a_memory_of_its_own() {
     let folder = tempfile::tempdir().expect("a folder");
     let group = |path: &str| {

@@ -3,24 +3,31 @@
 //! A dump tells who owns a connection, an event its last figures. Bytes and retransmits are counted as differences from
 //! dump to dump, so those of a long connection fall into the minutes in which they were sent. A connection that no dump
 //! saw is counted whole by its event; its owner comes from the listener or from memory.
+//!
+//! [`feelers`] are UDP sockets that were for nothing but to ask for a way, [`strangers`] clients that nobody could be named for yet.
+
+mod feelers;
+mod place;
+mod strangers;
+mod totals;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::edges::{Edges, Figures, Key, Totals};
-use super::message::{Info, LISTEN, Record, Transport};
+use super::message::{Record, Transport};
 use super::owner::{OwnerId, Owners, UNATTRIBUTED};
+use feelers::Feelers;
+use place::{Placed, guessed_server, is_listener, is_open, key_of, listens_on, placed};
+use strangers::{Guess, Strangers};
+use totals::{Counted, count, ended};
 
 /// Connections followed; those beyond it are counted when they end.
 const MOST: usize = 65_536;
 /// A listener that is gone still explains connections that end so much later.
 const LISTENER_KEPT_MS: u64 = 120_000;
-/// Where clients' ports begin when nothing else is said (`ip_local_port_range`).
-const EPHEMERAL: u16 = 32_768;
 /// `TCP_SYN_SENT`: not yet a connection.
 const SYN_SENT: u8 = 2;
-/// `TCP_SYN_RECV`: a peer that may not be there.
-const SYN_RECV: u8 = 3;
 /// So many connections of unnamed clients in an interval are worth looking for.
 const UNNAMED: u32 = 5;
 /// How sure a direction is that was told by port numbers alone.
@@ -42,24 +49,6 @@ struct Live {
     dump: u32,
 }
 
-/// What of a connection is in figures already.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Counted {
-    sent: u64,
-    received: u64,
-    retransmits: u32,
-}
-
-impl Counted {
-    fn at_least(self, other: Self) -> Self {
-        Self {
-            sent: self.sent.max(other.sent),
-            received: self.received.max(other.received),
-            retransmits: self.retransmits.max(other.retransmits),
-        }
-    }
-}
-
 /// Something that listens.
 #[derive(Debug, Clone, Copy)]
 struct Listener {
@@ -71,13 +60,6 @@ struct Listener {
     queue: u32,
 }
 
-/// What was found out about a connection's ends.
-struct Placed {
-    key: Key,
-    confidence: f32,
-    client_port: u16,
-}
-
 /// The connections of a namespace.
 #[derive(Debug, Default)]
 pub struct Tracker {
@@ -86,6 +68,8 @@ pub struct Tracker {
     edges: Edges,
     /// Clients' connections of this interval and the one before that nobody could be named for.
     unnamed: [u32; 2],
+    strangers: Strangers,
+    feelers: Feelers,
     dump: u32,
     dumped_ms: u64,
     /// Time between the last two dumps: what one sighting stands for.
@@ -110,6 +94,16 @@ impl Tracker {
         records.iter().filter(|r| is_listener(r)).for_each(|r| self.listener(r, owners, now_ms));
         records.iter().filter(|r| is_open(r)).for_each(|r| self.open(r, owners, now_ms));
         self.forget(events, now_ms);
+        if !events {
+            // Nothing more is told of what was closed.
+            self.feelers.batch();
+        }
+        self.tell_feelers(owners);
+    }
+
+    /// A batch of destroy events begins.
+    pub fn batch(&mut self) {
+        self.feelers.batch();
     }
 
     /// Takes in a destroy event.
@@ -135,11 +129,20 @@ impl Tracker {
             // A listener, a socket that was never used, or UDP without a peer.
             return;
         }
+        if record.transport == Transport::Udp && !guessed_server(record) && self.feelers.hold(record) {
+            return;
+        }
         let failed = record.info.is_some_and(|i| i.never_connected());
         let placed =
             if failed && record.remote_port == 0 { self.refused(record, owners) } else { self.place(record, owners) };
+        if !placed.key.server && record.transport == Transport::Tcp {
+            self.feelers.connected(record);
+        }
         if placed.key.owner == UNATTRIBUTED && !placed.key.server && !failed {
             self.unnamed[0] = self.unnamed[0].saturating_add(1);
+            if record.transport == Transport::Tcp {
+                self.strangers.closed(record);
+            }
         }
         let figures = self.edges.of(placed.key);
         figures.judge(placed.confidence);
@@ -162,8 +165,41 @@ impl Tracker {
         self.unnamed.iter().any(|n| *n >= UNNAMED)
     }
 
+    /// Sockets to ask for, each of which may be the next connection of a client that nobody could be named for.
+    #[must_use]
+    pub fn guesses(&self, owners: &Owners) -> Vec<Guess> {
+        self.strangers.guesses(owners)
+    }
+
+    /// Takes in a socket that was asked for. It only tells whose the client is: figures and lifetimes come from events and dumps.
+    pub fn met(&mut self, record: &Record, owners: &mut Owners) {
+        match owners.at_once(record) {
+            None => {}
+            Some(UNATTRIBUTED) => self.strangers.stays_nameless(record),
+            Some(owner) => owners.remember((record.remote, record.remote_port), owner),
+        }
+    }
+
+    /// UDP sockets that no TCP connect explains are connections like others.
+    fn tell_feelers(&mut self, owners: &Owners) {
+        for held in self.feelers.unexplained() {
+            let placed = self.place(&held.record, owners);
+            if placed.key.owner == UNATTRIBUTED {
+                self.unnamed[0] = self.unnamed[0].saturating_add(held.sockets);
+            }
+            let figures = self.edges.of(placed.key);
+            (0..held.sockets).for_each(|_| figures.judge(placed.confidence));
+            figures.ports.merge(&held.ports);
+            figures.connects = figures.connects.saturating_add(held.sockets);
+            figures.ended = figures.ended.saturating_add(held.sockets);
+        }
+    }
+
     /// The interval's edges. What is unattributed is looked up once more: memory may know by now.
     pub fn take(&mut self, owners: &Owners) -> HashMap<Key, Figures> {
+        self.tell_feelers(owners);
+        self.feelers.interval();
+        self.strangers.interval();
         self.unnamed = [0, self.unnamed[0]];
         // Asked about, so that they are not forgotten while their connections are open.
         self.listeners.values().flatten().for_each(|l| owners.touch(l.owner));
@@ -270,13 +306,13 @@ impl Tracker {
     fn open(&mut self, record: &Record, owners: &mut Owners, now_ms: u64) {
         let info = record.info.unwrap_or_default();
         let full = self.live.len() >= self.room.unwrap_or(MOST);
-        let certain = match self.live.get_mut(&record.cookie) {
+        let (new, certain) = match self.live.get_mut(&record.cookie) {
             Some(live) => {
                 live.dump = self.dump;
-                live.confidence >= 1.0
+                (false, live.confidence >= 1.0)
             }
             None if full => return,
-            None => false,
+            None => (true, false),
         };
         let placed = (!certain).then(|| self.place_dumped(record, owners));
         let live = self.live.entry(record.cookie).or_insert_with(|| Live {
@@ -292,10 +328,13 @@ impl Tracker {
         if let Some(placed) = placed {
             (live.key, live.confidence, live.client_port) = (placed.key, placed.confidence, placed.client_port);
         }
+        if new && !live.key.server && record.transport == Transport::Tcp {
+            self.feelers.connected(record);
+        }
         if record.state == SYN_SENT {
             return;
         }
-        let (fresh, total, before) = (!live.connected, open_totals(&info, live.key.server), live.counted);
+        let (fresh, total, before) = (!live.connected, totals::open(&info, live.key.server), live.counted);
         live.connected = true;
         live.counted = total.at_least(before);
         // What it did before the agent looked is nobody's minute.
@@ -371,7 +410,8 @@ impl Tracker {
     /// A blocking connect that was refused has lost its ports: it belongs to the one edge known to that address, if there
     /// is just one, else to an edge of its own.
     fn refused(&self, record: &Record, owners: &Owners) -> Placed {
-        let to_there = |key: &Key| !key.server && key.peer == Some(record.remote) && key.peer_port != 0;
+        let is_tcp = |key: &Key| key.transport == Transport::Tcp && !key.server;
+        let to_there = |key: &Key| is_tcp(key) && key.peer == Some(record.remote) && key.peer_port != 0;
         let mut known: Option<Key> = None;
         let this_minute = self.edges.keys().copied();
         for key in this_minute.chain(self.live.values().map(|l| l.key)).filter(to_there) {
@@ -387,61 +427,6 @@ impl Tracker {
             None => Placed { client_port: 0, ..self.place(record, owners) },
         }
     }
-}
-
-fn is_listener(record: &Record) -> bool {
-    record.transport == Transport::Tcp && record.state == LISTEN
-}
-
-fn is_open(record: &Record) -> bool {
-    record.state != LISTEN && record.state != SYN_RECV && record.cookie != 0 && !record.remote.is_unspecified()
-}
-
-fn listens_on(listening: IpAddr, local: IpAddr) -> bool {
-    // `[::]` takes IPv4 too, unless a socket asked for the opposite.
-    listening == local || (listening.is_unspecified() && (listening.is_ipv6() || local.is_ipv4()))
-}
-
-/// Without a known listener (it came and went between two dumps) only numbers tell: a low port talks to a high one.
-fn guessed_server(record: &Record) -> bool {
-    record.local_port != 0 && record.local_port < EPHEMERAL && record.remote_port >= EPHEMERAL
-}
-
-fn key_of(record: &Record, server: bool, owner: OwnerId) -> Key {
-    Key {
-        transport: record.transport,
-        server,
-        local: (!record.local.is_unspecified()).then_some(record.local),
-        port: if server { record.local_port } else { 0 },
-        owner,
-        peer: Some(record.remote),
-        peer_port: if server { 0 } else { record.remote_port },
-    }
-}
-
-fn placed(record: &Record, server: bool, owner: OwnerId, confidence: f32) -> Placed {
-    let client_port = if server { record.remote_port } else { record.local_port };
-    Placed { key: key_of(record, server, owner), confidence, client_port }
-}
-
-/// Of an open connection. A client's SYN counts as a byte that was acknowledged; a server's does not.
-fn open_totals(info: &Info, server: bool) -> Counted {
-    let sent = info.acked.saturating_sub(u64::from(!server));
-    Counted { sent, received: info.received, retransmits: info.retransmits }
-}
-
-/// Of a connection that ended: FIN counts one as well, each way, unless that was taken for a byte already. An event does not say
-/// whether the FIN had come; where it had not, one byte is missing.
-fn ended(info: &Info, server: bool, before: Counted) -> Counted {
-    let open = open_totals(info, server);
-    let total = Counted { sent: open.sent.saturating_sub(1), received: open.received.saturating_sub(1), ..open };
-    total.at_least(before)
-}
-
-fn count(figures: &mut Figures, before: Counted, after: Counted) {
-    figures.sent = figures.sent.saturating_add(after.sent.saturating_sub(before.sent));
-    figures.received = figures.received.saturating_add(after.received.saturating_sub(before.received));
-    figures.retransmits = figures.retransmits.saturating_add(after.retransmits.saturating_sub(before.retransmits));
 }
 
 /// Each sighting stands for the time between two dumps. Single lives are rough so, but their mean is right, also where most
