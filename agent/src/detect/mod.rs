@@ -5,7 +5,7 @@
 pub mod anomaly;
 pub mod event;
 mod explain;
-mod floors;
+pub mod floors;
 pub mod foreign;
 pub mod judges;
 pub mod model;
