@@ -8,9 +8,9 @@ function times(root) {
   for (const t of root.querySelectorAll("time[datetime]")) {
     const at = new Date(t.dateTime);
     t.title = at.toLocaleString() + " (" + t.dateTime + ")";
-    const s = Math.max(0, (now - at) / 1000);
+    const ahead = t.classList.contains("ahead"), s = Math.max(0, (ahead ? at - now : now - at) / 1000);
     const [n, unit] = s < 60 ? [s, "second"] : s < 3600 ? [s / 60, "minute"] : s < 86400 ? [s / 3600, "hour"] : [s / 86400, "day"];
-    t.textContent = new Intl.RelativeTimeFormat("en", { numeric: "always" }).format(-Math.floor(n), unit);
+    t.textContent = new Intl.RelativeTimeFormat("en", { numeric: "always" }).format(ahead ? Math.floor(n) : -Math.floor(n), unit);
   }
 }
 
@@ -86,9 +86,44 @@ async function post(url, body, said) {
 
 function buttons(root) {
   const said = root.querySelector(".said");
-  for (const b of root.querySelectorAll("button[data-post]")) b.addEventListener("click", () => post(b.dataset.post, {}, said));
+  for (const b of root.querySelectorAll("button[data-post]")) b.addEventListener("click", () => post(b.dataset.post, JSON.parse(b.dataset.body || "{}"), said));
   for (const s of root.querySelectorAll("select[data-label]"))
     s.addEventListener("change", () => s.value && post(s.dataset.label, { label: s.value }, said));
+}
+
+// How the text of a field becomes a value; a field without data-as is a text, or what its type says.
+const READ = {
+  lines: (t) => t.split("\n").map((line) => line.trim()).filter((line) => line),
+  numbers: (t) => t.split(/[\s,]+/).filter((n) => n).map(Number),
+  number: Number,
+  moment: (t) => new Date(t.length === 10 ? t + "T00:00" : t).getTime(),
+};
+
+// What the fields of a form say: empty ones nothing, checkboxes true or, when they have a value, a list of those that are set.
+// A dot in a name makes an object.
+function fields(form) {
+  const body = {};
+  for (const f of form.elements) {
+    const text = (f.value || "").trim(), several = f.type === "checkbox" && f.hasAttribute("value");
+    if (!f.name || !text || (f.type === "checkbox" && !f.checked)) continue;
+    const path = f.name.split("."), last = path.pop();
+    const place = path.reduce((o, key) => (o[key] = o[key] || {}), body);
+    if (several) place[last] = [...(place[last] || []), text];
+    else if (f.type === "checkbox") place[last] = true;
+    else place[last] = (READ[f.dataset.as || f.type] || String)(text);
+  }
+  return body;
+}
+
+// Forms with data-form send what they hold to that address.
+function forms(root) {
+  for (const f of root.querySelectorAll("form[data-form]")) {
+    for (const z of f.querySelectorAll("input[data-zone]")) z.value = Intl.DateTimeFormat().resolvedOptions().timeZone || z.value;
+    f.addEventListener("submit", (e) => {
+      e.preventDefault();
+      post(f.dataset.form, fields(f), f.querySelector(".said"));
+    });
+  }
 }
 
 // Fetches the page again and puts its main part in place.
@@ -100,14 +135,18 @@ async function refresh() {
   document.title = fresh.title;
   const main = document.getElementById("main");
   const focused = document.activeElement && document.activeElement.dataset ? document.activeElement.dataset.post : null;
+  const open = [...main.querySelectorAll("details[open][id]")].map((d) => d.id);
   main.replaceChildren(...fresh.getElementById("main").childNodes);
+  for (const d of main.querySelectorAll("details[id]")) if (open.includes(d.id)) d.open = true;
   begin(main);
   const again = focused && main.querySelector(`[data-post="${focused}"]`);
   if (again) again.focus();
 }
+// Somebody writes into a form: what came meanwhile is shown when that is sent, or emptied again.
+const writing = () => [...document.querySelectorAll("form[data-form] textarea, form[data-form] input")].some((f) => f.value !== f.defaultValue && !f.hasAttribute("data-zone"));
 function soon() {
   if (refreshing) return;
-  refreshing = setTimeout(() => { refreshing = null; refresh(); }, 400);
+  refreshing = setTimeout(() => { refreshing = null; if (writing()) soon(); else refresh(); }, writing() ? 5000 : 400);
 }
 
 function follow() {
@@ -153,6 +192,7 @@ function begin(root) {
   times(root);
   charts(root);
   buttons(root);
+  forms(root);
 }
 
 begin(document);

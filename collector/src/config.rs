@@ -10,6 +10,8 @@ use tacit_wire::SiteId;
 
 use crate::map::MapConfig;
 use crate::map::names::Names;
+use crate::notify::config::NotifyConfig;
+use crate::notify::units::Pages;
 use crate::store::Retention;
 
 /// Everything that can be set.
@@ -28,8 +30,15 @@ pub struct Config {
     pub http: Http,
     /// How long things are kept.
     pub retention: Retention,
+    /// How often the fleet may disturb somebody; promised and actual are shown.
+    pub pages: Pages,
     /// Names and infrastructure on the map.
     pub map: MapConfig,
+    /// Who is told of incidents.
+    pub notify: NotifyConfig,
+    /// What it is told is made up: pages and answers say so. No file can set it, only `tacit demo` does.
+    #[serde(skip)]
+    pub demo: bool,
 }
 
 impl Default for Config {
@@ -41,7 +50,10 @@ impl Default for Config {
             mqtt: Mqtt::default(),
             http: Http::default(),
             retention: Retention::default(),
+            pages: Pages::default(),
             map: MapConfig::default(),
+            notify: NotifyConfig::default(),
+            demo: false,
         }
     }
 }
@@ -171,6 +183,7 @@ impl Config {
             return Err("retention: every number of days is at least 1".into());
         }
         Names::new(&self.map, None)?;
+        self.notify.check()?;
         if self.mqtt.username.is_some() != self.mqtt.password_file.is_some() {
             return Err("mqtt.username and mqtt.password_file go together: set both or none".into());
         }
@@ -204,6 +217,7 @@ mod tests {
             ("[map.names]\n\"10.0.0.0/33\" = \"x\"\n", "map.names: 10.0.0.0/33: write an address or a network"),
             ("[map]\ninfrastructure = [\"dns\"]\n", "map.infrastructure: dns: write a port (53, udp/123)"),
             ("insecure = maybe\n", "line 1: insecure = maybe: "),
+            ("demo = true\n", "line 1: demo = true: unknown field `demo`"),
         ] {
             let error = Config::parse(text).expect_err(text);
             assert!(error.starts_with(expected), "{error:?} should begin with {expected:?}");

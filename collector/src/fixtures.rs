@@ -69,15 +69,20 @@ pub fn event(
         confidence: Num(0.0),
         p_value: Num(0.0),
     };
-    crate::store::EventRecord { event, onset_ms, received_ms: onset_ms, incident: None, revision: 1 }
+    crate::store::EventRecord {
+        event,
+        onset_ms,
+        received_ms: onset_ms,
+        incident: None,
+        revision: 1,
+        outside: None,
+        digest: None,
+    }
 }
 
 /// An incident that an event of `web-1` opened.
 pub fn incident() -> crate::store::Incident {
-    use crate::incident::logic::{Decision, decide};
     use tacit_wire::message::{EventKind, Phase};
-    match decide(&event(1, EventKind::Anomaly, Phase::Open, 0), &[], 0) {
-        Decision::Change(change) => change.incident,
-        Decision::Nothing => panic!("an incident was expected"),
-    }
+    let first = event(1, EventKind::Anomaly, Phase::Open, 0);
+    crate::incident::life::open(&[first], "a symptom", None, 0).expect("of one event").incident
 }

@@ -1,9 +1,9 @@
 //! The Tacit collector: takes in what agents publish, keeps it, makes incidents of it, and shows it.
 //!
 //! ```text
-//! broker → ingest → store ← incident
-//!                     ↓
-//!              api → console
+//! broker → ingest ─┬→ store ← incident
+//! others → interop ┘    ↓
+//!              api → console, notify → people elsewhere
 //! ```
 
 pub mod api;
@@ -17,7 +17,9 @@ pub mod console;
 mod fixtures;
 pub mod incident;
 pub mod ingest;
+pub mod interop;
 pub mod map;
+pub mod notify;
 pub mod store;
 pub mod supervisor;
 

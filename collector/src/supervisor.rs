@@ -18,9 +18,12 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::incident::Judge;
 use crate::ingest::Ingest;
+use crate::interop::presence::{Broker, RollCall};
+use crate::interop::{Interop, expiry};
 use crate::map::book::Book;
 use crate::map::names::Names;
 use crate::map::{Map, Mapper, reverse};
+use crate::notify::{Desk, Notifier};
 use crate::store::{SqliteStore, Store, StoreError};
 
 /// Names of ports, when the system has them.
@@ -101,6 +104,10 @@ impl Collector {
         let http = listener.local_addr().unwrap_or(config.http.listen);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("tacit.db"))?);
         let line = Line::default();
+        // Before the first node can connect: who was not heard since is missing.
+        let started_ms = now_ms();
+        let desk = Desk::new(&config.notify, config.pages, &format!("http://{http}"), started_ms);
+        let desk = Arc::new(desk.map_err(StartError::Config)?);
         let ingest = Arc::new(Ingest::new(Arc::clone(&store), Arc::new(line.clone())));
         let (link, mqtt) = connect(config, &ingest, &line).await?;
 
@@ -113,17 +120,26 @@ impl Collector {
             store: Arc::clone(&store),
             ingest: Arc::clone(&ingest),
             map: Arc::clone(&map),
-            started_ms: now_ms(),
+            interop: Arc::new(Interop::new(&store, &ingest, &map)),
+            notify: Arc::clone(&desk),
+            started_ms,
+            demo: config.demo,
             retention: config.retention,
             http,
             mqtt,
             stop: stop.clone(),
         };
-        let judge = Judge::new(Arc::clone(&store), Arc::clone(&ingest));
+        let judge = Judge::new(Arc::clone(&store), Arc::clone(&ingest), Arc::clone(&map));
         let mapper = Mapper::new(Arc::clone(&map), Arc::clone(&store)).asking(Arc::clone(&ingest));
+        let broker = if config.mqtt.external.is_some() { Broker::External } else { Broker::Embedded };
+        let roll_call = RollCall::new(Arc::clone(&store), Arc::clone(&ingest), broker, started_ms);
+        let notifier = Notifier::new(desk, Arc::clone(&store), Arc::clone(&ingest));
         let mut tasks = vec![
             tokio::spawn(judge.run(stop.clone())),
             tokio::spawn(mapper.run(stop.clone())),
+            tokio::spawn(roll_call.run(stop.clone())),
+            tokio::spawn(notifier.run(stop.clone())),
+            tokio::spawn(expiry::run(Arc::clone(&store), Arc::clone(&ingest), stop.clone())),
             tokio::spawn(retain(Arc::clone(&store), config.clone(), stop.clone())),
             tokio::spawn(api::serve(api, listener, stop.clone())),
         ];

@@ -56,7 +56,8 @@ pub fn limit(asked: Option<usize>) -> Result<usize, ApiError> {
     responses((status = 200, body = Events), (status = 400, body = Problem)))]
 pub async fn list(State(state): State<ApiState>, Query(filter): Query<Filter>) -> Result<Json<Events>, ApiError> {
     let node = filter.node.as_deref().map(node_id).transpose()?;
-    let query = EventQuery { node, since_ms: filter.since_ms, incident: None, limit: Some(limit(filter.limit)?) };
+    let limit = Some(limit(filter.limit)?);
+    let query = EventQuery { node, since_ms: filter.since_ms, limit, ..EventQuery::default() };
     Ok(Json(Events { events: state.store.events(query).await? }))
 }
 

@@ -1,5 +1,7 @@
 //! The collector's own metrics in the exposition format.
 
+use std::sync::atomic::AtomicU64;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +12,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::{ApiError, ApiState};
+use crate::clock::now_ms;
+use crate::notify::config::Kind;
+use crate::notify::delivery::Outcome;
 
 /// Edges of the service graph, the busiest: a scraper keeps a series for each.
 const GRAPH_MAX: usize = 2000;
@@ -38,6 +43,12 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError
         refused.get_or_create(&vec![("reason", reason)]).inc_by(count);
     }
     registry.register("messages_refused", "Messages refused, by reason", refused);
+    let alerts = Family::<Labels, Counter>::default();
+    for (outcome, count) in state.interop.alerts.counts() {
+        alerts.get_or_create(&vec![("outcome", outcome)]).inc_by(count);
+    }
+    registry.register("alerts_received", "Alerts of others, by what became of them", alerts);
+    notify(&state, &mut registry);
     let nodes = Family::<Labels, Gauge>::default();
     nodes.get_or_create(&vec![("presence", "online")]).set(totals.nodes_online as i64);
     nodes.get_or_create(&vec![("presence", "offline")]).set((totals.nodes - totals.nodes_online) as i64);
@@ -57,6 +68,35 @@ pub async fn metrics(State(state): State<ApiState>) -> Result<Response, ApiError
     let _ = encode_registry(&mut text, &service_graph(&state));
     let _ = encode_eof(&mut text);
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// What was told, to whom it cannot be told, and what the promise is.
+fn notify(state: &ApiState, registry: &mut Registry) {
+    let told = Family::<Labels, Counter>::default();
+    for kind in Kind::ALL {
+        for outcome in Outcome::ALL {
+            let labels = vec![("kind", kind.as_str()), ("outcome", outcome.as_str())];
+            told.get_or_create(&labels).inc_by(state.notify.counted(kind, outcome));
+        }
+    }
+    registry.register("notifications", "Tries to tell a receiver, by its kind and what became of them", told);
+    let incidents = Family::<Labels, Gauge>::default();
+    for (name, count) in state.notify.states() {
+        incidents.get_or_create(&vec![("state", name)]).set(count as i64);
+    }
+    registry.register("incidents", "Incidents that are not resolved, by state", incidents);
+    let (promised, actual) = state.notify.pages(now_ms());
+    let gauge = Gauge::<f64, AtomicU64>::default();
+    gauge.set(promised.unwrap_or(0.0));
+    registry.register("pages_promised", "Pages that a week may have, 0 when nothing is promised", gauge);
+    let mut gauge = |name: &str, help: &str, value: u64| {
+        let metric = Gauge::<i64>::default();
+        metric.set(value as i64);
+        registry.register(name, help, metric);
+    };
+    gauge("pages_actual", "Incidents of the last week that were worth a page", actual);
+    gauge("receivers", "Receivers of notifications", state.notify.receivers().len() as u64);
+    gauge("receivers_failing", "Receivers that take nothing", state.notify.failing().len() as u64);
 }
 
 /// What is left out of the map, and what the resolver was asked.

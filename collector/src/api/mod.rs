@@ -4,6 +4,9 @@
 //! `{"error":{"code","message","hint"}}`. What changes something takes JSON only and only from the same origin, and a collector
 //! on loopback answers to loopback names only: a page elsewhere cannot reach it through a visitor's browser.
 
+mod alerts;
+mod changes;
+pub mod digest;
 mod error;
 mod events;
 mod extract;
@@ -13,7 +16,10 @@ mod live;
 pub mod map;
 mod metrics;
 mod nodes;
+pub mod notify;
 mod openapi;
+pub mod quiet;
+pub mod rankings;
 pub mod status;
 
 use std::net::SocketAddr;
@@ -29,13 +35,15 @@ use tracing::error;
 
 pub use error::{ApiError, Problem};
 pub use extract::{Path, Query};
-pub use incidents::read as incident;
+pub use incidents::{Filter as IncidentFilter, Incidents, SplitParts, find as incidents, read as incident};
 pub use nodes::{NodeFilter, page as nodes, read as node};
 pub use openapi::ApiDoc;
 
 use crate::console;
 use crate::ingest::Ingest;
+use crate::interop::Interop;
 use crate::map::Map;
+use crate::notify::Desk;
 use crate::store::{Retention, Store};
 
 /// Largest request body.
@@ -50,8 +58,14 @@ pub struct ApiState {
     pub ingest: Arc<Ingest>,
     /// Who talks to whom.
     pub map: Arc<Map>,
+    /// What others say.
+    pub interop: Arc<Interop>,
+    /// Who is told of incidents.
+    pub notify: Arc<Desk>,
     /// When the collector started, Unix milliseconds.
     pub started_ms: i64,
+    /// Whether what it is told is made up.
+    pub demo: bool,
     /// How long things are kept.
     pub retention: Retention,
     /// Where this listens.
@@ -82,6 +96,15 @@ fn v1() -> Router<ApiState> {
         .route("/incidents/{id}/label", post(incidents::label))
         .route("/incidents/{id}/comment", post(incidents::comment))
         .route("/incidents/{id}/assign", post(incidents::assign))
+        .route("/incidents/{id}/cause", post(incidents::cause))
+        .route("/incidents/{id}/merge", post(incidents::merge))
+        .route("/incidents/{id}/split", post(incidents::split))
+        .route("/incidents/{id}/rankings", get(rankings::list))
+        .route("/incidents/{id}/replay", get(rankings::replay))
+        .route("/scores", get(rankings::scored))
+        .route("/digest", get(digest::digest))
+        .route("/suppressed", get(digest::suppression))
+        .route("/trail", get(digest::trail))
         .route("/map", get(map::map))
         .route("/map/diff", get(map::difference))
         .route("/map/blast", get(map::blast))
@@ -89,6 +112,17 @@ fn v1() -> Router<ApiState> {
         .route("/map/edge", get(map::edge))
         .route("/map/export", get(map::exported))
         .route("/map/changes", get(map::changes))
+        .route("/silences", get(quiet::silences))
+        .route("/silences", post(quiet::add_silence))
+        .route("/silences/{id}/end", post(quiet::end_silence))
+        .route("/windows", get(quiet::windows))
+        .route("/windows", post(quiet::add_window))
+        .route("/windows/{id}/end", post(quiet::end_window))
+        .route("/notifications", get(notify::list))
+        .route("/receivers", get(notify::receivers))
+        .route("/notify/test", post(notify::test))
+        .route("/changes", get(changes::list))
+        .route("/changes", post(changes::announce))
         .route("/quarantine", get(status::quarantine))
         .route("/live", get(live::live))
         .route("/openapi.json", get(openapi::json))
@@ -100,10 +134,15 @@ pub fn router(state: ApiState) -> Router {
     Router::new()
         .nest("/api/v1", v1())
         .route("/api/{*rest}", any(error::no_such_resource))
+        .route("/api/v2/alerts", get(alerts::list))
+        .route("/api/v2/alerts", post(alerts::take))
+        .route("/api/v2/status", get(alerts::status))
+        .route("/-/healthy", get(alerts::healthy))
+        .route("/-/ready", get(alerts::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
-        .merge(console::pages())
+        .merge(console::pages(state.demo))
         .method_not_allowed_fallback(error::no_such_method)
         .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .layer(DefaultBodyLimit::max(BODY_MAX))

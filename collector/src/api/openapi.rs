@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{events, incidents, live, map, metrics, nodes, status};
+use super::{alerts, changes, digest, events, incidents, live, map, metrics, nodes, notify, quiet, rankings, status};
 
 /// Everything under `/api/v1`, and the endpoints for machines beside it.
 #[derive(Debug, OpenApi)]
@@ -34,6 +34,21 @@ use super::{events, incidents, live, map, metrics, nodes, status};
         incidents::label,
         incidents::comment,
         incidents::assign,
+        incidents::cause,
+        incidents::merge,
+        incidents::split,
+        rankings::list,
+        rankings::replay,
+        rankings::scored,
+        digest::digest,
+        digest::suppression,
+        digest::trail,
+        quiet::silences,
+        quiet::add_silence,
+        quiet::end_silence,
+        quiet::windows,
+        quiet::add_window,
+        quiet::end_window,
         map::map,
         map::difference,
         map::blast,
@@ -41,6 +56,16 @@ use super::{events, incidents, live, map, metrics, nodes, status};
         map::edge,
         map::exported,
         map::changes,
+        notify::list,
+        notify::receivers,
+        notify::test,
+        changes::list,
+        changes::announce,
+        alerts::list,
+        alerts::take,
+        alerts::status,
+        alerts::healthy,
+        alerts::ready,
         live::live,
         json,
     )

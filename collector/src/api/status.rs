@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{ApiError, ApiState};
+use crate::clock::now_ms;
 use crate::store::{Quarantined, Totals};
 
 /// What the home page says.
@@ -18,6 +19,18 @@ pub struct Status {
     pub since_ms: i64,
     /// Whether no incident is open.
     pub quiet: bool,
+    /// Whether this is `tacit demo`: nothing it says is real.
+    #[serde(default)]
+    pub demo: bool,
+    /// Pages promised for a week; none when nothing is promised.
+    #[serde(default)]
+    pub pages_promised: Option<f64>,
+    /// Incidents that were worth a page in the last week, made-up ones left out.
+    #[serde(default)]
+    pub pages_actual: u64,
+    /// Receivers that take nothing, each in a line.
+    #[serde(default)]
+    pub notify_failing: Vec<String>,
     /// What stands behind it.
     pub totals: Totals,
 }
@@ -29,7 +42,18 @@ pub struct Status {
 pub async fn read(state: &ApiState) -> Result<Status, ApiError> {
     let totals = state.store.totals().await?;
     let version = env!("CARGO_PKG_VERSION").into();
-    Ok(Status { version, since_ms: state.started_ms, quiet: totals.incidents_open == 0, totals })
+    let quiet = totals.incidents_open == 0;
+    let (pages_promised, pages_actual) = state.notify.pages(now_ms());
+    Ok(Status {
+        version,
+        since_ms: state.started_ms,
+        quiet,
+        demo: state.demo,
+        pages_promised,
+        pages_actual,
+        notify_failing: state.notify.failing(),
+        totals,
+    })
 }
 
 /// Is all quiet? What stands behind it?

@@ -239,13 +239,13 @@ impl BrokerEventHandler for Handler {
                 return;
             }
             debug!(%node, reason = ?event.reason, "A node's connection broke.");
-            let (ingest, router) = (Arc::clone(&self.ingest), Arc::clone(&self.router));
+            let (ingest, router, broke_ms) = (Arc::clone(&self.ingest), Arc::clone(&self.router), now_ms());
             tokio::spawn(async move {
                 tokio::time::sleep(COME_BACK).await;
                 if let Some(router) = router.get().and_then(Weak::upgrade)
                     && !router.is_connected(node.as_str()).await
                 {
-                    ingest.gone(&node, None, None).await;
+                    ingest.gone(&node, None, None, broke_ms).await;
                 }
             });
         })

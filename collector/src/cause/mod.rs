@@ -12,6 +12,7 @@
 
 pub mod constants;
 pub mod evidence;
+pub mod gather;
 pub mod graph;
 pub mod line;
 pub mod statistic;

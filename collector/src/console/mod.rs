@@ -4,16 +4,20 @@
 //! themselves up to date, draw charts, and act.
 
 mod assets;
+mod digest;
 mod format;
 mod home;
 mod incident;
 mod map;
 mod nodes;
+mod quiet;
 mod settings;
 
 use askama::Template;
 use axum::Router;
+use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
@@ -21,18 +25,31 @@ use crate::api::{ApiError, ApiState};
 
 pub use assets::asset;
 
-/// The routes of the pages.
-pub fn pages() -> Router<ApiState> {
+tokio::task_local! {
+    /// Whether the request that this task answers is one to a demonstration; several collectors may be in one process.
+    static DEMO: bool;
+}
+
+/// Whether a page is to say that nothing on it is real; asked by the frame of all pages.
+pub fn is_demo() -> bool {
+    DEMO.try_with(|demo| *demo).unwrap_or(false)
+}
+
+/// The routes of the pages; those of a demonstration say so.
+pub fn pages(demo: bool) -> Router<ApiState> {
     Router::new()
         .route("/", get(home::home))
         .route("/incidents", get(incident::list))
         .route("/incidents/{id}", get(incident::one))
+        .route("/digest", get(digest::page))
         .route("/map", get(map::page))
         .route("/nodes", get(nodes::list))
         .route("/nodes/{node}", get(nodes::one))
+        .route("/quiet", get(quiet::page))
         .route("/settings", get(settings::settings))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .fallback(not_found)
+        .layer(middleware::from_fn(move |request: Request, next: Next| DEMO.scope(demo, next.run(request))))
 }
 
 /// A page, or the page that says why not.
@@ -106,5 +123,30 @@ impl Fact {
 
     fn html(name: &'static str, value: String) -> Self {
         Self { name, value }
+    }
+}
+
+/// One of several views of a page.
+struct Tab {
+    words: String,
+    link: String,
+    /// Whether it is the one that is shown.
+    here: bool,
+    /// How many it holds; empty where that says nothing.
+    count: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_demonstration_is_one_to_its_own_requests_only() {
+        async fn asked() -> bool {
+            tokio::task::yield_now().await;
+            is_demo()
+        }
+        assert_eq!(tokio::join!(DEMO.scope(true, asked()), DEMO.scope(false, asked())), (true, false));
+        assert!(!is_demo());
     }
 }

@@ -11,11 +11,13 @@ pub enum Refused {
     Undecodable,
     /// Topic and content name different nodes.
     WrongNode,
+    /// The node has the name of none.
+    Reserved,
 }
 
 impl Refused {
     /// Every reason.
-    pub const ALL: [Self; 3] = [Self::Topic, Self::Undecodable, Self::WrongNode];
+    pub const ALL: [Self; 4] = [Self::Topic, Self::Undecodable, Self::WrongNode, Self::Reserved];
 
     /// The word in metrics and logs.
     #[must_use]
@@ -24,6 +26,7 @@ impl Refused {
             Self::Topic => "topic",
             Self::Undecodable => "undecodable",
             Self::WrongNode => "wrong-node",
+            Self::Reserved => "reserved",
         }
     }
 }
@@ -39,7 +42,7 @@ pub struct Counters {
     stored: AtomicU64,
     duplicates: AtomicU64,
     store_failures: AtomicU64,
-    refused: [(AtomicU64, AtomicI64); 3],
+    refused: [(AtomicU64, AtomicI64); 4],
 }
 
 /// The counts at one moment.
@@ -56,7 +59,7 @@ pub struct Counts {
     /// Commits that failed and were tried again.
     pub store_failures: u64,
     /// Messages refused, by reason.
-    pub refused: [(&'static str, u64); 3],
+    pub refused: [(&'static str, u64); 4],
 }
 
 impl Counters {

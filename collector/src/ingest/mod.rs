@@ -21,7 +21,7 @@ pub use commands::{Asked, Commands, Downlink};
 pub use counters::{Counters, Refused};
 
 use crate::clock::now_ms;
-use crate::store::{Incident, Incoming, IncomingBody, NodeRecord, Outcome, Quarantined, Store, StoreError};
+use crate::store::{Incident, Incoming, IncomingBody, NOWHERE, NodeRecord, Outcome, Quarantined, Store, StoreError};
 
 /// What happened, for server-sent events. Slow listeners lose the oldest and are told so.
 #[derive(Debug, Clone)]
@@ -38,6 +38,8 @@ pub enum Live {
 
 /// Notices kept for a slow listener.
 const LIVE_KEPT: usize = 1024;
+/// How long after a connection broke its will is published, as agents ask for.
+const WILL_DELAY_MS: i64 = 45_000;
 /// First wait before a failed commit is tried again; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(10);
@@ -87,6 +89,10 @@ impl Ingest {
             Err(e) => return self.refuse(Refused::Topic, &e.to_string(), topic, payload, client).await,
         };
         self.counters.received(payload.len());
+        if node.as_str() == NOWHERE {
+            let words = format!("no node may be called {NOWHERE:?}: it stands for none; give the node another name");
+            return self.refuse(Refused::Reserved, &words, topic, payload, client).await;
+        }
         let taken = match what {
             Up::Birth => {
                 self.numbered::<Birth>(site, &node, payload, |m| (m.node.clone(), IncomingBody::Birth(Box::new(m))))
@@ -198,13 +204,15 @@ impl Ingest {
         if death.node != *node {
             return Err((Refused::WrongNode, format!("the message says it is from {}", death.node)));
         }
-        self.gone(node, Some(death.connection), death.reason.as_deref()).await;
+        // A will comes when the node did not come back.
+        let since_ms = if death.reason.is_some() { now_ms() } else { now_ms().saturating_sub(WILL_DELAY_MS) };
+        self.gone(node, Some(death.connection), death.reason.as_deref(), since_ms).await;
         Ok(())
     }
 
-    /// Notes that a node went; without a reason its connection broke.
-    pub async fn gone(&self, node: &NodeId, connection: Option<u64>, reason: Option<&str>) {
-        match self.store.mark_offline(node, connection, reason, now_ms()).await {
+    /// Notes that a node went, and when; without a reason its connection broke.
+    pub async fn gone(&self, node: &NodeId, connection: Option<u64>, reason: Option<&str>, since_ms: i64) {
+        match self.store.mark_offline(node, connection, reason, since_ms).await {
             Ok(true) => {
                 debug!(%node, reason, "Node went offline.");
                 let _ = self.live.send(Live::Node(node.clone()));

@@ -1,9 +1,10 @@
-//! What changed on the map: edges that appear, vanish, slow down or fail. Context for incidents, never an incident.
+//! What changed on the map: edges that appear, vanish, slow down or fail. They are kept, and are events: context, or a symptom.
 //!
 //! Judged on minutes that have settled, so that a late half neither makes an edge nor ends one.
 
 use std::collections::HashMap;
 
+use super::urgent::Trouble;
 use crate::store::{ChangeKind, EdgeRecord, Figures, MapChange};
 
 /// How old a minute is when it is judged: the batches that it is in have come.
@@ -29,6 +30,8 @@ const SLOW_TIMES: f32 = 3.0;
 const SLOW_BY: [f32; 2] = [0.002, 0.05];
 /// Weight of a minute in what is usual: about an hour.
 const WEIGHT: f32 = 1.0 / 60.0;
+/// With fewer connects in a minute, how many are open says nothing of how long they last.
+const WAITING_MIN: u64 = 5;
 /// Minutes until something is usual.
 const LEARN: u16 = 20;
 
@@ -41,6 +44,9 @@ struct Watch {
     usual: [f32; 2],
     learned: [u16; 2],
     slow: [u8; 2],
+    /// Connections open over connects a second, in seconds, and of how many minutes: how long those last that still hang.
+    waiting: f32,
+    waited: u16,
     failed: u32,
     failing: bool,
     vanished: bool,
@@ -125,6 +131,23 @@ impl Watcher {
         self.left_out
     }
 
+    /// How long connections of an edge usually last: by those that ended, and by those that are open; once both are known.
+    #[must_use]
+    pub fn lasts(&self, edge: u32) -> Option<[f32; 2]> {
+        let watch = self.watches.get(&edge)?;
+        (watch.learned[1] >= LEARN && watch.waited >= LEARN).then_some([watch.usual[1], watch.waiting])
+    }
+
+    /// Edges that fail or are slow, as of the minute that was judged last.
+    pub fn troubled(&self) -> impl Iterator<Item = (u32, Trouble)> {
+        let here = self.watches.iter().filter(|(_, watch)| watch.seen & 1 == 1);
+        here.flat_map(|(&number, watch)| {
+            let is_slow = watch.slow.iter().any(|minutes| *minutes >= SLOW_MINUTES);
+            let troubles = [(watch.failing, Trouble::Failing), (is_slow, Trouble::Slowed)];
+            troubles.into_iter().filter(|(is_in, _)| *is_in).map(move |(_, trouble)| (number, trouble))
+        })
+    }
+
     /// Edges that are watched.
     pub fn edges(&self) -> impl Iterator<Item = u32> {
         self.watches.keys().copied()
@@ -169,6 +192,13 @@ impl Watch {
             // The first minutes are averaged; later ones weigh little, and slow ones very little.
             let weight = if is_slow { WEIGHT / 8.0 } else { (1.0 / f32::from(self.learned[n])).max(WEIGHT) };
             self.usual[n] += weight * (value - usual);
+        }
+        if figures.connects >= WAITING_MIN {
+            let waiting = figures.active as f32 * 60.0 / figures.connects as f32;
+            self.waited = self.waited.saturating_add(1);
+            let is_slow = self.waited > LEARN && waiting > self.waiting * SLOW_TIMES;
+            let weight = if is_slow { WEIGHT / 8.0 } else { (1.0 / f32::from(self.waited)).max(WEIGHT) };
+            self.waiting += weight * (waiting - self.waiting);
         }
         let tried = figures.connects.max(figures.failed).max(1) as f32;
         let share = figures.failed as f32 / tried;
@@ -278,6 +308,30 @@ mod tests {
         ];
         assert_eq!(kinds, expected);
         assert_eq!(told[1].2, "a/x to b/y takes 41.0 ms, usual are 1.2 ms.");
+    }
+
+    #[test]
+    fn what_is_in_trouble_goes_on_until_it_is_well() {
+        let (mut watcher, record) = (Watcher::default(), record());
+        let mut look = |n: i64, figures: Option<Figures>| {
+            let figures: HashMap<u32, Figures> = figures.iter().map(|f| (0, *f)).collect();
+            watcher.look(n * MINUTE_MS, &figures, |_| &record, |_| false, |_| true);
+            (watcher.troubled().collect::<Vec<_>>(), watcher.lasts(0))
+        };
+        let lasting = |seconds: f32, failed: u64| {
+            let figures = minute(0.001, 60, failed).unwrap();
+            Some(Figures { lifetime: seconds, lifetime_weight: 1.0, active: 3, ..figures })
+        };
+        for n in 0..i64::from(LEARN) - 1 {
+            assert_eq!(look(n, lasting(0.5, 0)), (Vec::new(), None));
+        }
+        assert_eq!(look(30, lasting(0.5, 0)), (Vec::new(), Some([0.5, 3.0])));
+        assert_eq!(look(31, lasting(0.5, 30)).0, [(0, Trouble::Failing)]);
+        assert_eq!(look(32, None).0, [], "nobody speaks of it");
+        assert_eq!(look(33, lasting(9.0, 0)).0, []);
+        look(34, lasting(9.0, 0));
+        assert_eq!(look(35, lasting(9.0, 0)).0, [(0, Trouble::Slowed)]);
+        assert_eq!(look(36, lasting(0.5, 0)).0, []);
     }
 
     #[test]

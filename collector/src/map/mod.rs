@@ -4,7 +4,8 @@
 //! links (stored) → half  → repair → join → book            → store (an hour at a time, 30 days)
 //!                  parse   ports,   both   hours in memory → view → api, exports, questions
 //!                    │     owners   ends       └ changes: appeared, vanished, slowed, failing
-//!                  steady: what goes on as it was told
+//!                    ├ steady: what goes on as it was told
+//!                    └ urgent: what cannot wait for the other end
 //! ```
 //!
 //! A message may be about several minutes; each gets its share. A minute is joined once it is [`book::JOIN_AFTER_MS`] old, and again
@@ -31,6 +32,7 @@ pub mod repair;
 pub mod reverse;
 pub mod steady;
 mod task;
+pub mod urgent;
 pub mod vertex;
 pub mod view;
 
@@ -42,7 +44,7 @@ pub use names::MapConfig;
 pub use task::Mapper;
 
 use crate::store::{EdgeFigures, EdgeHours, Figures, Store, StoreError, Vertex};
-use book::{Book, HOUR_MS, hour_of};
+use book::{Book, HOUR_MS, Pair, RecentEdge, hour_of};
 use coverage::NodeCoverage;
 use reverse::{Answer, Counts, ReverseNames};
 use view::{MapView, Selection};
@@ -193,6 +195,34 @@ impl Map {
             record = Some(edge);
         }
         Ok(record.map(|r| (r, hours.into_iter().collect())))
+    }
+
+    /// The ids of all vertices in memory: of the last hours, and of edges that are watched.
+    ///
+    /// # Errors
+    /// When the work was cut off.
+    pub async fn vertex_ids(self: &Arc<Self>) -> Result<Vec<String>, StoreError> {
+        self.with_book(|book| book.vertex_ids()).await
+    }
+
+    /// Everybody who talked since a time.
+    ///
+    /// # Errors
+    /// When the work was cut off.
+    pub async fn pairs(self: &Arc<Self>, since: i64) -> Result<Vec<Pair>, StoreError> {
+        self.with_book(move |book| book.pairs(since)).await
+    }
+
+    /// What edges between these vertices did minute by minute since a time.
+    ///
+    /// # Errors
+    /// When the work was cut off.
+    pub async fn recent(
+        self: &Arc<Self>,
+        since: i64,
+        vertices: Arc<HashSet<String>>,
+    ) -> Result<Vec<RecentEdge>, StoreError> {
+        self.with_book(move |book| book.recent(since, |vertex| vertices.contains(vertex))).await
     }
 
     /// Calls `each` with client, server, port, connects and failed connects since the collector started, busiest first.

@@ -17,8 +17,11 @@ use super::pairs::End;
 const KEPT_MS: i64 = 26 * 3_600_000;
 /// Destinations on one host that are remembered; with two a lost port is not guessed any more.
 const PLACES_MAX: usize = 4;
-/// Hosts that clients connect to, in all; beyond it nothing new is learned until old ones end.
+/// Hosts that clients connect to: what all nodes share evenly, and most and least of one. A node that has its share learns nothing new until old ones
+/// end; one that scans a network uses up its own only.
 const HOSTS_MAX: usize = 500_000;
+const HOSTS_OF_NODE: usize = 4096;
+const HOSTS_LEAST: usize = 64;
 /// How sure an owner is that only a birth names, and one that a lost port is given to.
 const SURE: f32 = 0.7;
 
@@ -79,10 +82,13 @@ struct Place {
     at: i64,
 }
 
-/// Where clients connect to, by host: a failed blocking connect keeps nothing but that.
+/// A host that a node's clients connect to: transport, address, and the scope of a loopback.
+type Host = (Protocol, IpAddr, u32);
+
+/// Where clients connect to, by node and host: a failed blocking connect keeps nothing but that.
 #[derive(Debug, Default)]
 pub struct Destinations {
-    hosts: HashMap<(NodeNo, Protocol, IpAddr, u32), Vec<Place>>,
+    nodes: HashMap<NodeNo, HashMap<Host, Vec<Place>>>,
 }
 
 impl Destinations {
@@ -93,7 +99,7 @@ impl Destinations {
             self.learn(half, at);
         }
         for half in halves.iter_mut().filter(|h| !h.server && h.port == 0) {
-            let places = self.hosts.get(&host(half)).map(Vec::as_slice);
+            let places = self.nodes.get(&half.node).and_then(|hosts| hosts.get(&host(half))).map(Vec::as_slice);
             // Where the list is full, one that is not on it may be meant.
             let places = places.filter(|p| p.len() < PLACES_MAX).unwrap_or_default();
             // Who is not known may be anybody on this node.
@@ -108,11 +114,12 @@ impl Destinations {
     }
 
     fn learn(&mut self, half: &Half, at: i64) {
-        let key = host(half);
-        if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(&key) {
+        let share = share(self.nodes.len());
+        let (hosts, host) = (self.nodes.entry(half.node).or_default(), host(half));
+        if hosts.len() >= share && !hosts.contains_key(&host) {
             return;
         }
-        let places = self.hosts.entry(key).or_default();
+        let places = hosts.entry(host).or_default();
         if let Some(known) = places.iter_mut().find(|p| p.port == half.port && p.owner == half.owner) {
             known.at = known.at.max(at);
         } else if places.len() < PLACES_MAX {
@@ -122,16 +129,24 @@ impl Destinations {
 
     /// Forgets what was not used for long.
     pub fn forget(&mut self, now: i64) {
-        self.hosts.retain(|_, places| {
-            places.retain(|p| now - p.at < KEPT_MS);
-            !places.is_empty()
+        self.nodes.retain(|_, hosts| {
+            hosts.retain(|_, places| {
+                places.retain(|p| now - p.at < KEPT_MS);
+                !places.is_empty()
+            });
+            !hosts.is_empty()
         });
     }
 }
 
+/// Hosts that are remembered of one of so many nodes.
+fn share(nodes: usize) -> usize {
+    (HOSTS_MAX / nodes.max(1)).clamp(HOSTS_LEAST, HOSTS_OF_NODE)
+}
+
 /// The host that a client half is about.
-fn host(half: &Half) -> (NodeNo, Protocol, IpAddr, u32) {
-    (half.node, half.protocol, half.peer, half.loop_scope())
+fn host(half: &Half) -> Host {
+    (half.protocol, half.peer, half.loop_scope())
 }
 
 /// Names servers that their own node saw without an owner.
@@ -235,7 +250,27 @@ mod tests {
         destinations.recover(&mut later, 60_000);
         assert_eq!(later[0].port, 5432);
         destinations.forget(KEPT_MS + 1);
-        assert!(destinations.hosts.is_empty());
+        assert!(destinations.nodes.is_empty());
+    }
+
+    #[test]
+    fn a_node_that_scans_uses_up_its_own_share() {
+        let mut fleet = fleet();
+        let mut destinations = Destinations::default();
+        let any = fleet.client("web", "scanner", "10.0.0.9", 80, &[1]);
+        let scan = |n: u32| Half { peer: IpAddr::V4((0x0b00_0000 + n).into()), ..any.clone() };
+        let mut halves: Vec<Half> = (0..2 * HOSTS_OF_NODE as u32).map(scan).collect();
+        destinations.recover(&mut halves, 0);
+        assert_eq!(destinations.nodes[&any.node].len(), HOSTS_OF_NODE);
+        // Another node learns as ever, and the first one what it uses again.
+        let mut failed = fleet.client("db", "backup", "10.0.0.1", 0, &[]);
+        failed.figures.failed = 1;
+        let mut halves = vec![fleet.client("db", "backup", "10.0.0.1", 22, &[1]), failed, scan(0)];
+        destinations.recover(&mut halves, KEPT_MS - 1);
+        assert_eq!(halves[1].port, 22);
+        destinations.forget(KEPT_MS);
+        assert_eq!(destinations.nodes.values().map(HashMap::len).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!([1, 100, 1000, 100_000].map(share), [HOSTS_OF_NODE, HOSTS_OF_NODE, 500, HOSTS_LEAST]);
     }
 
     #[test]

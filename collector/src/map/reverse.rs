@@ -20,8 +20,6 @@ use crate::clock::now_ms;
 
 /// Least distance of questions: ten a minute.
 pub const GAP_MS: i64 = 6_000;
-/// How long a question may take; the resolver cannot be stopped, so the next one waits until it has given up.
-const PATIENCE_MS: i64 = 10_000;
 /// How long a name is believed, and that there is none.
 const NAMED_MS: i64 = 12 * 3_600_000;
 const NAMELESS_MS: i64 = 3 * 3_600_000;
@@ -56,8 +54,6 @@ pub struct Counts {
     pub nameless: u64,
     /// Failed.
     pub failed: u64,
-    /// Took longer than ten seconds; the answer is used when it comes.
-    pub slow: u64,
 }
 
 #[derive(Debug)]
@@ -70,35 +66,28 @@ struct Known {
 #[derive(Debug, Default)]
 pub struct ReverseNames {
     known: HashMap<IpAddr, Known>,
-    waiting: Option<(IpAddr, i64)>,
+    /// Whether an answer is awaited. The resolver cannot be stopped, so the next question waits until it has given up.
+    waiting: bool,
     asked_ms: i64,
-    slow: bool,
     counts: Counts,
 }
 
 impl ReverseNames {
     /// The next address to ask about, of those wanted; it counts as asked.
     pub fn next(&mut self, wanted: &[IpAddr], now: i64) -> Option<IpAddr> {
-        if let Some((_, since)) = self.waiting {
-            if now - since >= PATIENCE_MS && !self.slow {
-                self.slow = true;
-                self.counts.slow += 1;
-            }
-            return None;
-        }
-        if now - self.asked_ms < GAP_MS {
+        if self.waiting || now - self.asked_ms < GAP_MS {
             return None;
         }
         let is_new = |ip: &&IpAddr| is_claimable(**ip) && self.known.get(*ip).is_none_or(|k| k.until <= now);
         let ip = *wanted.iter().find(is_new)?;
-        (self.waiting, self.asked_ms, self.slow) = (Some((ip, now)), now, false);
+        (self.waiting, self.asked_ms) = (true, now);
         self.counts.asked += 1;
         Some(ip)
     }
 
     /// Takes an answer.
     pub fn answer(&mut self, ip: IpAddr, answer: Answer, now: i64) {
-        self.waiting = None;
+        self.waiting = false;
         let (name, lasts) = match answer {
             Answer::Name(name) => match host_name(&name) {
                 Some(name) => (Some(name), NAMED_MS),
@@ -254,7 +243,7 @@ mod tests {
         for minute in 1..100 {
             assert_eq!(names.next(&[ip(2)], 1_000_000 + minute * 60_000), None);
         }
-        assert_eq!((names.counts().asked, names.counts().slow), (1, 1));
+        assert_eq!(names.counts().asked, 1);
         names.answer(ip(1), Answer::Name("late.example".into()), 8_000_000);
         assert_eq!(names.name(ip(1)), Some("late.example"));
         assert_eq!(names.next(&[ip(2)], 8_000_000), Some(ip(2)));

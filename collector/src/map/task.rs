@@ -11,6 +11,7 @@ use super::book::{HOUR_MS, LATE_MS, MAP_MAX, hour_of};
 use super::steady::Steady;
 use crate::clock::now_ms;
 use crate::ingest::Ingest;
+use crate::interop::edges::{Edges, Spoken};
 use crate::store::{MapHour, Presence, Store, StoreError};
 
 /// Distance of rounds.
@@ -34,6 +35,8 @@ pub struct Mapper {
     map: Arc<Map>,
     store: Arc<dyn Store>,
     ingest: Option<Arc<Ingest>>,
+    /// Troubles of edges as events.
+    edges: Edges,
     last: i64,
     last_listening: i64,
     started: bool,
@@ -43,10 +46,10 @@ impl Mapper {
     /// A keeper of `map`.
     #[must_use]
     pub fn new(map: Arc<Map>, store: Arc<dyn Store>) -> Self {
-        Self { map, store, ingest: None, last: 0, last_listening: 0, started: false }
+        Self { map, store, ingest: None, edges: Edges::default(), last: 0, last_listening: 0, started: false }
     }
 
-    /// Lets it ask nodes to announce what is not known of them.
+    /// Lets it ask nodes to announce what is not known of them, and tell what happens to edges as events.
     #[must_use]
     pub fn asking(self, ingest: Arc<Ingest>) -> Self {
         Self { ingest: Some(ingest), ..self }
@@ -91,6 +94,10 @@ impl Mapper {
         self.started = true;
         self.read_listeners().await?;
         self.hear(now).await?;
+        let signs = self.map.with_book(move |book| book.signs(now)).await?;
+        if !signs.is_empty() {
+            self.tell(Spoken { signs, ..Spoken::default() }, now).await?;
+        }
         self.reopen(now).await?;
         for minute in self.map.with_book(move |book| book.due(now, JOINS)).await? {
             let messages = self.store.links_of(minute).await?;
@@ -98,8 +105,11 @@ impl Mapper {
         }
         let changes = self.map.with_book(move |book| book.settle(now)).await?;
         if !changes.is_empty() {
-            self.store.save_map_changes(changes).await?;
+            self.store.save_map_changes(changes.clone()).await?;
         }
+        let going_on =
+            if self.edges.any_open() { self.map.with_book(|book| book.troubled()).await? } else { Vec::new() };
+        self.tell(Spoken { changes, going_on, ..Spoken::default() }, now).await?;
         self.ask(now).await?;
         self.save(now).await
     }
@@ -127,6 +137,12 @@ impl Mapper {
                 })
                 .await?;
         }
+    }
+
+    /// Makes events of what the map says.
+    async fn tell(&mut self, spoken: Spoken, now: i64) -> Result<(), StoreError> {
+        let Some(ingest) = &self.ingest else { return Ok(()) };
+        self.edges.take(&*self.store, ingest, spoken, now).await
     }
 
     /// Begins an hour anew that late messages came for. What went on in it was told up to an hour before.
@@ -200,7 +216,7 @@ mod tests {
     struct Fleet {
         store: Arc<dyn Store>,
         seq: u64,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     impl Fleet {
@@ -212,7 +228,7 @@ mod tests {
                 birth.clock.wall_ms = START;
                 store.commit(vec![incoming(START, IncomingBody::Birth(Box::new(birth)))]).await.unwrap();
             }
-            Self { store, seq: 0, _folder: folder }
+            Self { store, seq: 0, folder }
         }
 
         async fn say(&mut self, node: &str, change: impl FnOnce(&mut Links), at: i64) {
@@ -314,6 +330,27 @@ mod tests {
         fleet.say("web", |_| (), START + HOUR_MS + 40 * MINUTE_MS).await;
         mapper.round(START + 2 * HOUR_MS + LATE_MS + 10 * MINUTE_MS).await.unwrap();
         assert_eq!(seen(&map, hour.0, hour.1).await.edges[0].connects, 20);
+    }
+
+    #[tokio::test]
+    async fn a_late_hour_waits_for_a_database_that_fails() {
+        let mut fleet = Fleet::new().await;
+        let (map, mut mapper) = fleet.start();
+        fleet.both(START + 5 * MINUTE_MS).await;
+        let now = START + HOUR_MS + LATE_MS + 10 * MINUTE_MS;
+        mapper.round(now).await.unwrap();
+        fleet.say("web", |_| (), START + 40 * MINUTE_MS).await;
+        mapper.hear(now).await.unwrap();
+        let database = rusqlite::Connection::open(fleet.folder.path().join("tacit.db")).unwrap();
+        let rename =
+            |from: &str, to: &str| database.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}")).unwrap();
+        rename("links", "away");
+        mapper.reopen(now).await.unwrap_err();
+        rename("away", "links");
+        mapper.round(now + MINUTE_MS).await.unwrap();
+        assert_eq!(seen(&map, START, START + HOUR_MS).await.edges[0].connects, 10, "not tried again at once");
+        mapper.round(now + 2 * MINUTE_MS).await.unwrap();
+        assert_eq!(seen(&map, START, START + HOUR_MS).await.edges[0].connects, 20);
     }
 
     #[tokio::test]

@@ -4,16 +4,22 @@
 //! [`Store::commit`] alone: it is one transaction for a batch, idempotent on (node, stream, number), and a message is
 //! acknowledged only after it returned.
 
+mod correlation;
 mod map;
+mod notifications;
+mod quiet;
 pub mod sqlite;
 mod types;
 
+pub use correlation::*;
 pub use map::*;
+pub use notifications::*;
+pub use quiet::*;
 pub use types::*;
 
 use async_trait::async_trait;
 use tacit_wire::message::StreamAck;
-use tacit_wire::{EventId, NodeId, SeriesDef};
+use tacit_wire::{EventId, NodeId, SeriesDef, SiteId};
 
 pub use sqlite::SqliteStore;
 
@@ -67,8 +73,8 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// One node.
     async fn node(&self, node: &NodeId) -> Result<Option<NodeRecord>, StoreError>;
 
-    /// Marks an online node as stopped (it gave a reason) or lost (it gave none), unless a newer connection is known, and
-    /// says whether that changed anything.
+    /// Marks an online node as stopped (it gave a reason) or lost (it gave none) since a time, unless a newer connection is
+    /// known, and says whether that changed anything.
     async fn mark_offline(
         &self,
         node: &NodeId,
@@ -76,6 +82,20 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
         reason: Option<&str>,
         at_ms: i64,
     ) -> Result<bool, StoreError>;
+
+    /// Nodes that are not there, by name, at most `limit`.
+    async fn gone_nodes(&self, limit: usize) -> Result<Vec<GoneNode>, StoreError>;
+
+    /// Nodes by name that count as online and were not heard since a time, at most `limit`, those after `after`.
+    async fn silent_nodes(
+        &self,
+        since_ms: i64,
+        after: Option<&NodeId>,
+        limit: usize,
+    ) -> Result<Vec<(SiteId, NodeId)>, StoreError>;
+
+    /// Marks all nodes as lost that count as online and were not heard since a time; says how many.
+    async fn lose_silent(&self, since_ms: i64) -> Result<usize, StoreError>;
 
     /// The series dictionary of a node's current epoch.
     async fn dictionary(&self, node: &NodeId) -> Result<Vec<SeriesDef>, StoreError>;
@@ -106,6 +126,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// One incident with its events and audit trail.
     async fn incident(&self, id: IncidentId) -> Result<Option<IncidentDetail>, StoreError>;
 
+    /// One incident alone.
+    async fn incident_head(&self, id: IncidentId) -> Result<Option<Incident>, StoreError>;
+
     /// Writes an incident (new when its id is 0), links the event that is its reason, marks that as looked at, and appends
     /// to the audit trail, in one transaction. Fails with [`StoreError::Stale`] and changes nothing when the incident or
     /// the event has another revision by now, or somebody else has looked at the event.
@@ -114,8 +137,77 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Stored events that no incident has looked at yet, oldest first: correlation goes on from here after a crash.
     async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
 
-    /// Marks an event as looked at, unless a later phase of it was received or somebody else has looked; says whether it did.
-    async fn mark_judged(&self, event: &EventRecord) -> Result<bool, StoreError>;
+    /// Marks events as looked at, each unless a later phase of it was received or somebody else has looked; says which it did.
+    async fn mark_judged(&self, events: Vec<EventRecord>) -> Result<Vec<bool>, StoreError>;
+
+    // -- events from elsewhere, rankings, trail --------------------------------------------------------------------
+
+    /// Stores events that no agent sent (`outside` is set), by node and number. One that is there already and says the same is a
+    /// duplicate, of which only the time of expiry is renewed; what says something else is to be looked at again.
+    async fn put_outside(&self, events: Vec<EventRecord>) -> Result<Vec<Outcome>, StoreError>;
+
+    /// Events of one source since a time, newest first.
+    async fn events_from(
+        &self,
+        source: EventSource,
+        since_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Open events from elsewhere that are over at a time because nobody said them again, at most `limit`.
+    async fn expired_outside(&self, now_ms: i64, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Says why no incident has these events.
+    async fn mark_digest(&self, events: Vec<EventKey>, why: String) -> Result<(), StoreError>;
+
+    /// Keeps a ranking; of an incident the first and the newest few stay.
+    async fn save_ranking(&self, ranking: StoredRanking) -> Result<(), StoreError>;
+
+    /// Rankings of an incident, newest first.
+    async fn rankings(&self, incident: IncidentId, limit: usize) -> Result<Vec<StoredRanking>, StoreError>;
+
+    /// Appends to the trail of what was done beside incidents.
+    async fn append_trail(&self, entries: Vec<TrailEntry>) -> Result<(), StoreError>;
+
+    /// That trail, newest first.
+    async fn trail(&self, limit: usize) -> Result<Vec<TrailEntry>, StoreError>;
+
+    // -- silences and windows ----------------------------------------------------------------------------------------
+
+    /// Writes a silence (new when its id is 0) with a line for the trail.
+    async fn save_silence(&self, silence: Silence, trail: TrailEntry) -> Result<Silence, StoreError>;
+
+    /// Silences, newest first: those that are not over at a time, or all.
+    async fn silences(&self, not_over_at: Option<i64>) -> Result<Vec<Silence>, StoreError>;
+
+    /// One silence.
+    async fn silence(&self, id: i64) -> Result<Option<Silence>, StoreError>;
+
+    /// Writes a window (new when its id is 0) with a line for the trail.
+    async fn save_window(&self, window: Window, trail: TrailEntry) -> Result<Window, StoreError>;
+
+    /// Notes when something was muted by a window last.
+    async fn window_used(&self, id: i64, at_ms: i64) -> Result<(), StoreError>;
+
+    /// Windows, newest first: those that are not over at a time, or all.
+    async fn windows(&self, not_over_at: Option<i64>) -> Result<Vec<Window>, StoreError>;
+
+    /// One window.
+    async fn window(&self, id: i64) -> Result<Option<Window>, StoreError>;
+
+    // -- notifications -----------------------------------------------------------------------------------------------
+
+    /// Queues notifications; one whose incident, receiver and state are there already is left out. Gives those that are new.
+    async fn queue_notifications(&self, all: Vec<Notification>) -> Result<Vec<Notification>, StoreError>;
+
+    /// Notifications that are to be tried at a time, oldest first.
+    async fn due_notifications(&self, now_ms: i64, limit: usize) -> Result<Vec<Notification>, StoreError>;
+
+    /// Writes what became of a try.
+    async fn settle_notification(&self, notification: Notification) -> Result<(), StoreError>;
+
+    /// Notifications, newest first, of one incident or all.
+    async fn notifications(&self, incident: Option<IncidentId>, limit: usize) -> Result<Vec<Notification>, StoreError>;
 
     // -- the map --------------------------------------------------------------------------------------------------
 

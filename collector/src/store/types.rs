@@ -6,6 +6,9 @@ use tacit_wire::topic::Up;
 use tacit_wire::{NodeId, Num, SeriesDef, SiteId};
 use utoipa::ToSchema;
 
+use super::{CauseHead, CauseLabel, EventKey, EventSource, Outside};
+use crate::cause::Ranking;
+
 /// A decoded message on its way into the store.
 #[derive(Debug, Clone)]
 pub struct Incoming {
@@ -98,6 +101,21 @@ pub struct NodeRecord {
     pub open_incidents: u32,
 }
 
+/// A node that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoneNode {
+    /// Node id.
+    pub node: NodeId,
+    /// Site.
+    pub site: SiteId,
+    /// Lost or stopped.
+    pub presence: Presence,
+    /// Why it is not there.
+    pub reason: Option<String>,
+    /// When it went, as well as that is known, Unix milliseconds.
+    pub went_ms: i64,
+}
+
 /// Which minute values are asked for.
 #[derive(Debug, Clone)]
 pub struct PointQuery {
@@ -146,6 +164,14 @@ pub struct EventQuery {
     pub since_ms: Option<i64>,
     /// Only of this incident.
     pub incident: Option<IncidentId>,
+    /// Only those that no incident has, with the reason.
+    #[serde(default)]
+    pub digest: bool,
+    /// Only those whose onset is before, Unix milliseconds.
+    pub until_ms: Option<i64>,
+    /// Oldest first.
+    #[serde(default)]
+    pub oldest_first: bool,
     /// At most so many (default 100).
     pub limit: Option<usize>,
 }
@@ -164,6 +190,12 @@ pub struct EventRecord {
     pub incident: Option<IncidentId>,
     /// Grows with every phase that is received.
     pub revision: i64,
+    /// Who says it and of what, when it was not an agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outside: Option<Box<Outside>>,
+    /// Why no incident has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 impl EventRecord {
@@ -171,6 +203,18 @@ impl EventRecord {
     #[must_use]
     pub fn closed(&self) -> bool {
         self.event.phase == Phase::Close
+    }
+
+    /// Who says it.
+    #[must_use]
+    pub fn source(&self) -> EventSource {
+        self.outside.as_ref().map_or(EventSource::Node, |o| o.source)
+    }
+
+    /// Which event it is.
+    #[must_use]
+    pub fn key(&self) -> EventKey {
+        (self.event.head.node.clone(), self.event.event)
     }
 }
 
@@ -245,6 +289,38 @@ pub struct Incident {
     /// never undo what the other did.
     #[serde(default)]
     pub revision: u64,
+    /// Who is thought to be behind it.
+    #[serde(default)]
+    pub cause: Option<CauseHead>,
+    /// What a person says of that.
+    #[serde(default)]
+    pub cause_label: Option<CauseLabel>,
+    /// What it concerns: nodes, services, edges' ends, by name; at most [`ENTITIES_MAX`].
+    #[serde(default)]
+    pub entities: Vec<String>,
+    /// Why it was opened, in words.
+    #[serde(default)]
+    pub gate: Option<String>,
+    /// The incident that it goes on with, when that took no more.
+    #[serde(default)]
+    pub parent: Option<IncidentId>,
+    /// The incident that it became part of.
+    #[serde(default)]
+    pub merged_into: Option<IncidentId>,
+    /// Something in it comes and goes.
+    #[serde(default)]
+    pub unstable: bool,
+}
+
+/// Entities of an incident that are named in it; its events have all of them.
+pub const ENTITIES_MAX: usize = 200;
+
+impl Incident {
+    /// Whether it is not over.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.state != IncidentState::Resolved
+    }
 }
 
 /// An incident with what it holds.
@@ -256,6 +332,10 @@ pub struct IncidentDetail {
     pub events: Vec<EventRecord>,
     /// Everything that was done to it, oldest first.
     pub audit: Vec<AuditEntry>,
+    /// Who may be behind it, the likeliest first, as ranked last.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    pub ranking: Option<Ranking>,
 }
 
 /// One line of the audit trail; never changed, never removed before its incident.
@@ -278,6 +358,8 @@ pub struct IncidentChange {
     pub incident: Incident,
     /// The event that is the reason: it belongs to the incident from now on and counts as looked at, as it was read.
     pub event: Option<EventRecord>,
+    /// Events that belong to it from now on, whoever had them before; they were looked at already.
+    pub also: Vec<EventKey>,
     /// What to append to its trail.
     pub audit: Vec<AuditEntry>,
 }
@@ -330,6 +412,9 @@ pub struct Totals {
     pub alarms_actual: u64,
     /// Model events promised for the counted days, over all nodes.
     pub alarms_promised: f64,
+    /// Incidents that were told to somebody, or would have been if there were a receiver, in the last 30 days.
+    #[serde(default)]
+    pub pages: u64,
     /// Messages stored since the database was made.
     pub messages: u64,
     /// Bytes of the database.

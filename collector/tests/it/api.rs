@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tacit_wire::Num;
-use tacit_wire::message::{CommandKind, Phase, ResultBody};
+use tacit_wire::message::{CommandKind, EventKind, Phase, ResultBody};
 
 use crate::messages::{birth, bytes, event, half, links, now_ms, settled_minute, summary, topic};
 use crate::schema::Described;
@@ -78,6 +78,25 @@ async fn every_operation_answers_as_described() {
     let incidents = good("GET", "/api/v1/incidents?open=true&node=web-1&limit=1&since_ms=0", "").await;
     let incident = good("GET", INCIDENT, "").await;
     assert_eq!((&incidents["incidents"], &incident["events"]), (&json!([incident["incident"]]), &json!([event])));
+    // A second incident becomes part of the first, and is one of its own again.
+    let third = site.node("web-3").await;
+    third.say("birth", &birth("web-3", 1)).await;
+    third.say("event", &self::event("web-3", 1, 8, Phase::Open)).await;
+    let second = site.until("/api/v1/incidents?node=web-3", |list| list["incidents"][0]["id"].is_i64()).await;
+    let second = format!("/api/v1/incidents/{}", second["incidents"][0]["id"]);
+    good("POST", &format!("{second}/merge"), r#"{"into":1}"#).await;
+    let named = r#"{"events":[{"node":"web-3","event":"0808080808080808"}]}"#;
+    let parts = good("POST", &format!("{INCIDENT}/split"), named).await;
+    assert_eq!(parts["split_off"]["nodes"], json!(["web-3"]));
+    good("POST", &format!("{INCIDENT}/cause"), r#"{"was":"sw-1"}"#).await;
+    let rankings = format!("{INCIDENT}/rankings?evidence=true");
+    site.until(&rankings, |list| !list["rankings"].as_array().expect("a list").is_empty()).await;
+    good("GET", &rankings, "").await;
+    assert_eq!(good("GET", &format!("{INCIDENT}/replay"), "").await["same"], true);
+    assert_eq!(good("GET", "/api/v1/scores", "").await["causes"], 1);
+    for path in ["/api/v1/digest?limit=1", "/api/v1/suppressed", "/api/v1/trail?limit=1"] {
+        good("GET", path, "").await;
+    }
     for (verb, body) in [
         ("acknowledge", "{}"),
         ("label", r#"{"label":"true"}"#),
@@ -99,7 +118,26 @@ async fn every_operation_answers_as_described() {
     assert_eq!(good("GET", "/api/v1/map/path?from=web-1&to=ext:192.0.2.7:443", "").await["found"], true);
     good("GET", "/api/v1/map/export?format=dot", "").await;
     assert_eq!(good("GET", "/api/v1/map/changes?limit=1", "").await["changes"], json!([]));
-    for path in ["/healthz", "/readyz", "/metrics", "/api/v1/openapi.json"] {
+    let silence = r#"{"matchers":["node=web-9"],"minutes":60,"reason":"a new disk"}"#;
+    let silence = good("POST", "/api/v1/silences", silence).await;
+    assert_eq!(good("GET", "/api/v1/silences", "").await["silences"], json!([silence]));
+    good("POST", "/api/v1/silences/1/end", "{}").await;
+    let window = json!({ "name": "backup", "matchers": ["node=web-9"], "days": { "weekly": ["sun"] }, "at": "02:00",
+        "minutes": 60, "owner": "ana", "reason": "reads all disks", "expires_ms": now_ms() + 30 * 86_400_000_i64 });
+    let window = good("POST", "/api/v1/windows", &window.to_string()).await["window"].clone();
+    assert_eq!(good("GET", "/api/v1/windows?all=true", "").await["windows"][0]["window"], window);
+    good("POST", "/api/v1/windows/1/end", r#"{"actor":"ana"}"#).await;
+    good("GET", "/api/v1/notifications?limit=1", "").await;
+    assert_eq!(good("GET", "/api/v1/receivers", "").await["receivers"], json!([]));
+    assert_eq!(good("POST", "/api/v1/notify/test", "{}").await["results"], json!([]));
+    let alert = r#"[{"labels":{"alertname":"HighLatency","instance":"web-1:9100"}}]"#;
+    good("POST", "/api/v2/alerts", alert).await;
+    assert_eq!(good("GET", "/api/v2/alerts?active=true", "").await[0]["labels"]["alertname"], "HighLatency");
+    let change = good("POST", "/api/v1/changes", r#"{"what":"deploy api 1.2.3","node":"web-1","id":"build 7"}"#).await;
+    let listed = good("GET", "/api/v1/changes?limit=1&since_ms=0", "").await;
+    assert_eq!(listed["changes"][0]["event"], change["changes"][0]["event"]);
+    for path in ["/healthz", "/readyz", "/-/healthy", "/-/ready", "/api/v2/status", "/metrics", "/api/v1/openapi.json"]
+    {
         good("GET", path, "").await;
     }
 
@@ -153,6 +191,8 @@ async fn a_wrong_question_is_told_what_is_wrong() {
         ("/map/export?format=png", 400, "bad-request", "unknown variant `png`, expected `dot` or `mermaid`"),
         ("/map/changes?limit=0", 400, "bad-request", "allowed are 1 to 1000"),
         ("/incidents?limit=0", 400, "bad-request", "allowed are 1 to 1000"),
+        ("/notifications?limit=0", 400, "bad-request", "allowed are 1 to 1000"),
+        ("/notifications?incident=first", 400, "bad-request", "incident: invalid digit"),
         ("/incidents?open=perhaps", 400, "bad-request", "open: provided string was not `true` or `false`"),
         ("/incidents?opne=true", 400, "bad-request", "unknown field `opne`, expected one of `open`"),
         ("/incidents/first", 400, "bad-request", "\"first\" is not the number of an incident"),
@@ -292,6 +332,8 @@ async fn lists_are_newest_first_and_bounded() {
         node.say("birth", &birth(&name, 1)).await;
         let mut one = event(&name, 1, n, Phase::Open);
         one.onset_ms += i64::from(n);
+        // Three things: the same on three nodes at once would be one.
+        (one.kind, one.rule) = (EventKind::Rule, Some(format!("rule-{n}")));
         node.say("event", &one).await;
         site.until("/api/v1/status", |status| status["totals"]["incidents_open"] == n).await;
     }

@@ -13,7 +13,7 @@ use tacit_wire::{NodeId, Seq};
 use tempfile::TempDir;
 
 use crate::client::{Client, PATIENCE};
-use crate::messages::{SITE, birth, bytes, death, event, summary, topic};
+use crate::messages::{SITE, birth, bytes, death, event, now_ms, summary, topic};
 
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -89,7 +89,7 @@ async fn garbage_is_kept_apart_and_the_connection_lives() {
 
     let sent = (kinds.len() * garbage.len()) as u64;
     let counts = collector.ingest().counters.now();
-    assert_eq!(counts.refused, [("topic", 0), ("undecodable", sent), ("wrong-node", 1)]);
+    assert_eq!(counts.refused, [("topic", 0), ("undecodable", sent), ("wrong-node", 1), ("reserved", 0)]);
     assert_eq!((counts.messages, counts.stored), (sent + 1, 0));
     let kept = collector.store().quarantined(1000).await.unwrap();
     assert_eq!(kept.len() as u64, sent + 1);
@@ -221,15 +221,18 @@ async fn an_event_opens_an_incident_that_resolves_after_it_closed() {
     node.publish(&topic("web-1", "event"), bytes(&event("web-1", 2, 9, Phase::Close))).await.expect("acknowledged");
     let detail = async || store.incident(incident.id).await.unwrap().expect("it is there");
     until("the end is noted", async || detail().await.audit.iter().any(|a| a.action == "event-ended")).await;
-    let judge = Judge::new(store.clone(), collector.ingest().clone());
-    judge.round().await.unwrap();
+    let mut judge = Judge::new(store.clone(), collector.ingest().clone(), collector.map().clone());
+    judge.round(now_ms()).await.unwrap();
     assert_eq!(detail().await.incident.state, IncidentState::Open, "it was not quiet for long enough");
 
     // As if the last change had been three minutes ago.
     let mut quiet = detail().await.incident;
     quiet.updated_ms -= 180_000;
-    store.save_incident(IncidentChange { incident: quiet, event: None, audit: Vec::new() }).await.unwrap();
-    judge.round().await.unwrap();
+    store
+        .save_incident(IncidentChange { incident: quiet, event: None, also: Vec::new(), audit: Vec::new() })
+        .await
+        .unwrap();
+    judge.round(now_ms() + 6000).await.unwrap();
     let detail = detail().await;
     assert_eq!(detail.incident.state, IncidentState::Resolved);
     let trail: Vec<_> = detail.audit.iter().map(|a| a.action.as_str()).collect();

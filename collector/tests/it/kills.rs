@@ -56,7 +56,7 @@ impl Drop for Process {
 }
 
 /// A free port outside the range that outgoing connections take theirs from: it stays free while nobody listens on it.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::iter::repeat_with(|| fastrand::u16(10_000..32_000))
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("some port is free")

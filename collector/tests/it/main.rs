@@ -3,19 +3,27 @@
 // What clippy allows in a test it does not allow in the helpers around it.
 #![allow(clippy::unwrap_used)]
 
+mod alertmanager;
+mod alerts;
 mod api;
 #[path = "../../../cli/tests/story/browser.rs"]
 mod browser;
 mod client;
 mod console;
+mod dashboards;
 mod guard;
 mod html;
+mod incidents;
 mod ingest;
 mod kills;
 mod map;
 mod map_page;
 mod messages;
 mod metrics;
+mod notify;
+mod people;
+mod quiet;
 mod schema;
 mod site;
 mod streams;
+mod target;

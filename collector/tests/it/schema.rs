@@ -70,11 +70,6 @@ impl Described {
             let schema = self.document.pointer(name.trim_start_matches('#')).unwrap_or_else(|| panic!("no {name}"));
             return self.compare(schema, value, at);
         }
-        if let Some(choices) = schema["oneOf"].as_array() {
-            // All that is optional here: null, or a reference.
-            let choice = choices.iter().find(|c| (c["type"] == "null") == value.is_null());
-            return self.compare(choice.unwrap_or_else(|| panic!("{at}: none of {choices:?}")), value, at);
-        }
         let kind = match value {
             Value::Null => "null",
             Value::Bool(_) => "boolean",
@@ -85,6 +80,16 @@ impl Described {
             Value::Object(_) => "object",
         };
         let allowed = |t: &Value| t == kind || (t == "number" && kind == "integer");
+        if let Some(choices) = schema["oneOf"].as_array() {
+            // Null or a reference where it is optional, else the forms of an enum.
+            let fits = |c: &&Value| {
+                let mut required = c["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                let is_kind = if c["type"].is_null() { !value.is_null() } else { allowed(&c["type"]) };
+                is_kind && required.all(|name| value.get(name).is_some())
+            };
+            let choice = choices.iter().find(fits);
+            return self.compare(choice.unwrap_or_else(|| panic!("{at}: none of {choices:?}")), value, at);
+        }
         let fits = schema["type"].as_array().map_or_else(|| allowed(&schema["type"]), |any| any.iter().any(allowed));
         assert!(fits, "{at} is {value}, described as {schema}");
         if let Some(words) = schema["enum"].as_array() {

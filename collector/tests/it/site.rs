@@ -23,12 +23,18 @@ pub struct Site {
 
 impl Site {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// A collector whose configuration is changed before it starts.
+    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
         config.mqtt.listen.set_port(0);
         config.http.listen.set_port(0);
         // Tests ask nobody's resolver.
         config.map.reverse_dns = false;
+        change(&mut config);
         let collector = Collector::start(&config).await.unwrap();
         let http = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
         Self { collector, http, _folder: folder }
@@ -192,7 +198,7 @@ impl Stream {
 
 /// A node's connection.
 pub struct Node {
-    name: String,
+    pub name: String,
     pub client: Client,
 }
 

@@ -135,7 +135,7 @@ fn facts(e: &MapEdge, seconds: f64) -> Vec<Fact> {
     let each = |count: u64| words::value((count as f64 / seconds) as f32, "By/s");
     let total = |count: u64| words::value(count as f32, "By");
     let mut facts = vec![
-        Fact::new("Transport and port", format!("{}/{}", e.protocol, e.port)),
+        Fact::new("Transport and port", e.port_text()),
         Fact::new("Connects", format!("{}, {} in all", rows::rate(e.connects, seconds), e.connects)),
         Fact::new("Failed connects", rows::failed(e)),
         Fact::new("Client to server", format!("{}, {} in all", each(e.sent), total(e.sent))),

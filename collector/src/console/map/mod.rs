@@ -12,6 +12,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 
+pub(super) use self::asked::address;
 use self::asked::{Asked, Group, field};
 use self::details::{EdgeDetails, ServiceDetails};
 use self::rows::{Head, Known, Line, Told};

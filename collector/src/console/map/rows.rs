@@ -172,7 +172,7 @@ pub fn line(told: &Told<'_>, seconds: f64, known: &Known<'_>, asked: &Asked) -> 
     Line {
         client: end(&e.client, known, asked),
         server: end(&e.server, known, asked),
-        port: format!("{}/{}", e.protocol, e.port),
+        port: e.port_text(),
         link: asked.link(&[("edge", &e.id), ("show", "")]),
         via: e.via.as_ref().map_or_else(String::new, |via| format!("via {via}")),
         connects: rate(e.connects, seconds),
@@ -258,6 +258,15 @@ mod tests {
         ];
         assert_eq!(with, expected);
         assert_eq!(told(&after, None)[2].change, "fails");
+    }
+
+    #[test]
+    fn a_lost_port_is_said_in_words() {
+        let mut view = view(&[("a/x", "b/x"), ("a/x", "c/x")]);
+        view.edges[1].port = 0;
+        let (all, known) = (told(&view, None), Known::new(&view, None));
+        let ports = all.iter().map(|t| line(t, 60.0, &known, &Asked::default()).port);
+        assert_eq!(ports.collect::<Vec<_>>(), ["tcp/80", "tcp/port unknown"]);
     }
 
     #[test]

@@ -81,6 +81,12 @@ impl Grouper {
         out
     }
 
+    /// Whether a group takes events and has opened.
+    #[must_use]
+    pub fn is_open(&self, group: GroupNo) -> bool {
+        self.groups.get(&group).is_some_and(|g| g.opened.is_some())
+    }
+
     /// An event ends.
     pub fn end(&mut self, fingerprint: &Fingerprint, at_ms: i64, now_ms: i64) {
         let at_ms = self.rules.plausible(at_ms, now_ms);

@@ -37,7 +37,9 @@ impl<T> Waiting<T> {
     pub fn release(&mut self, now_ms: i64, rules: &Rules) -> Vec<T> {
         let mut newest: Option<Key> = None;
         while let Some((heard_ms, key)) = self.heard.front().copied() {
-            if now_ms.saturating_sub(heard_ms) < rules.hold_ms && self.heard.len() <= HELD_MOST {
+            // A clock that was put back makes nothing wait for the time to come again.
+            let is_held = now_ms.abs_diff(heard_ms) < rules.hold_ms.unsigned_abs();
+            if is_held && self.heard.len() <= HELD_MOST {
                 break;
             }
             self.heard.pop_front();
@@ -88,6 +90,13 @@ mod tests {
             waiting.hold(n, 0, 10_000 + n * 100, n, &rules);
         }
         assert_eq!(waiting.release(10_000 + rules.hold_ms, &rules).last(), Some(&0));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_keeps_nobody_waiting() {
+        let (mut waiting, rules) = (Waiting::default(), Rules::default());
+        waiting.hold(0, 0, 3_600_000, 0, &rules);
+        assert_eq!(waiting.release(1000, &rules), [0]);
     }
 
     #[test]

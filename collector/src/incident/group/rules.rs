@@ -129,7 +129,7 @@ impl Default for Rules {
             prior_slots: 1440.0,
             claim: 1e-3,
             claim_slope: 2.0,
-            hold_ms: 5000,
+            hold_ms: 2000,
             late_most_ms: 24 * 60 * MINUTE,
             ahead_most_ms: 5000,
             groups_most: 4096,

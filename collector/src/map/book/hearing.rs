@@ -97,6 +97,14 @@ impl Hearing {
         minutes
     }
 
+    /// What a message that was heard says, of its whole interval.
+    #[must_use]
+    pub fn told(&self, node: NodeNo, message: &StoredLinks) -> Vec<Half> {
+        let mut halves = Vec::new();
+        self.dictionaries.halves(node, message, EDGES_MAX, &mut halves);
+        halves
+    }
+
     /// Takes in a message of an hour that is heard anew; only what goes on is of interest.
     pub fn hear_again(&self, node: NodeNo, message: &StoredLinks, steady: &mut Steady) {
         let mut halves = Vec::new();

@@ -93,6 +93,17 @@ impl Ledger {
         self.numbers.contains_key(key)
     }
 
+    /// The number of an edge.
+    #[must_use]
+    pub fn number_of(&self, key: &EdgeKey) -> Option<u32> {
+        self.numbers.get(key).copied()
+    }
+
+    /// All vertices.
+    pub fn vertices(&self) -> impl Iterator<Item = &Vertex> {
+        self.vertices.iter().map(|(_, vertex)| vertex)
+    }
+
     /// How many edges are in memory.
     #[must_use]
     pub fn size(&self) -> usize {

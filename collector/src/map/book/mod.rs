@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! hearing   what nodes said: dictionaries, what they told last, who has to announce anew
+//! at_once   what in a message cannot wait until it is joined
 //! hours     figures of each edge, by minute while late halves may come, then by hour
 //! ledger    edges and vertices by number
 //! ```
@@ -10,9 +11,11 @@
 //! sealed into one figure an edge. Whatever is joined again replaces what was there. Everything is bounded: by node
 //! ([`super::half::EDGES_MAX`] edges an interval and an hour) and in all ([`MAP_MAX`]).
 
+mod at_once;
 mod hearing;
 mod hours;
 mod ledger;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -35,10 +38,12 @@ use super::nodes::Nodes;
 use super::pairs::Pairs;
 use super::repair::{self, Destinations, Listeners};
 use super::steady::Steady;
+use super::urgent::Urgent;
 use super::vertex::VertexKey;
 use crate::store::{AddressClaim, EdgeRecord, Figures, Listening, StoredLinks};
 
 pub use hearing::Speaker;
+pub use recent::{Pair, RecentEdge};
 
 /// A minute and an hour in milliseconds.
 pub const MINUTE_MS: i64 = 60_000;
@@ -81,6 +86,7 @@ pub struct Book {
     hours: BTreeMap<i64, Hour>,
     loose: BTreeMap<i64, Vec<Half>>,
     watcher: Watcher,
+    urgent: Urgent,
     dirty: BTreeSet<i64>,
     /// Hours that messages came for after they were sealed.
     late: BTreeSet<i64>,
@@ -128,7 +134,7 @@ impl Book {
         }
     }
 
-    /// Notes that a message came; its minutes are to be joined.
+    /// Notes that a message came; its minutes are to be joined. What in it cannot wait is looked at now: [`Book::signs`].
     pub fn hear(&mut self, message: &StoredLinks, now: i64) {
         let node = self.nodes.number(&message.links.head.node, &message.site);
         for minute in self.hearing.hear(node, message, now) {
@@ -138,15 +144,18 @@ impl Book {
                 self.late.insert(hour_of(minute));
             }
         }
+        self.look_at_once(node, message, now);
     }
 
     /// An hour that late messages came for and that is to be joined again, one in [`REOPEN_MS`]: a node that was away brings hours
-    /// of them. [`Book::hear_again`] all messages of it and of the hour before, then [`Book::reopen`] it.
+    /// of them. [`Book::hear_again`] all messages of it and of the hour before, then [`Book::reopen`] it; until then it is told again, as
+    /// the database may fail meanwhile.
     pub fn late_hour(&mut self, now: i64) -> Option<i64> {
         if now - self.reopened_at < REOPEN_MS {
             return None;
         }
-        let hour = self.late.pop_first().filter(|h| now - h < LATEST_MS)?;
+        self.late.retain(|hour| now - hour < LATEST_MS);
+        let hour = *self.late.first()?;
         self.reopened_at = now;
         Some(hour)
     }
@@ -161,6 +170,7 @@ impl Book {
 
     /// An hour is joined again from its messages, and from what went on in it.
     pub fn reopen(&mut self, hour: i64, steady: Steady) {
+        self.late.remove(&hour);
         self.hearing.replace(hour..hour + HOUR_MS, steady);
         let begun = self.begin(hour);
         self.hours.insert(hour, begun);

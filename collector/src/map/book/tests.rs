@@ -72,7 +72,10 @@ fn an_hour_is_what_was_said_about_it_however_often_it_is_joined() {
     // A node that was away says something about it: the hour is joined again.
     book.hear(&messages[0], later);
     assert_eq!(book.late_hour(later), Some(START));
+    assert_eq!(book.late_hour(later), None, "one at a time");
+    assert_eq!(book.late_hour(later + REOPEN_MS), Some(START), "its messages could not be read");
     book.reopen(START, Steady::default());
+    assert_eq!(book.late_hour(later + 2 * REOPEN_MS), None, "it is done");
     assert!(book.due(later, 1000).contains(&at) && book.to_save(later).is_none());
     join_due(&mut book, &messages, later);
     // As text: absent values are no equals.

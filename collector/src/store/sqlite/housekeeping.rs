@@ -58,12 +58,18 @@ pub fn retain(t: &Transaction<'_>, limits: &Retention, now_ms: i64) -> Result<u6
     let limit = [before(limits.incidents_days)];
     gone += t.execute(&format!("DELETE FROM event WHERE incident IN {old}"), limit)?;
     gone += t.execute(&format!("DELETE FROM audit WHERE incident IN {old}"), limit)?;
+    gone += t.execute(&format!("DELETE FROM ranking WHERE incident IN {old}"), limit)?;
+    gone += t.execute(&format!("DELETE FROM notification WHERE incident IN {old}"), limit)?;
     gone += t.execute(&format!("DELETE FROM incident_node WHERE incident IN {old}"), limit)?;
     gone += t.execute("DELETE FROM incident WHERE open = 0 AND opened < ?1", limit)?;
     // A stream is one start of an agent; after this long nobody sends its messages again.
     gone += t.execute("DELETE FROM stream WHERE last_seen < ?1", [before(60)])?;
     Ok(gone as u64)
 }
+
+/// What was worth a page in the last 30 days is noted for the console, whoever else was told.
+const PAGES: &str = "SELECT count(*) FROM notification WHERE receiver = 'console'
+    AND (state = 'opened' OR state LIKE 'reopened%') AND made >= (unixepoch() - 30 * 86400) * 1000";
 
 /// Counts over everything.
 pub fn totals(c: &Connection) -> Result<Totals, StoreError> {
@@ -79,6 +85,7 @@ pub fn totals(c: &Connection) -> Result<Totals, StoreError> {
         last_incident_ms: c.query_row("SELECT max(opened) FROM incident", [], |r| r.get(0))?,
         alarms_actual: promises().map(|p| u64::from(p.events)).sum(),
         alarms_promised: promises().filter_map(|p| Some(f64::from(p.promised_per_day.get()? * p.days.get()?))).sum(),
+        pages: unsigned(number(PAGES)?),
         messages: unsigned(number("SELECT value FROM counter WHERE name = 'messages'")?),
         bytes: unsigned(number("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?),
     })

@@ -4,8 +4,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use super::{
-    AuditEntry, EventQuery, Incident, IncidentChange, IncidentDetail, IncidentId, IncidentQuery, IncidentState,
-    StoreError, events,
+    AuditEntry, Incident, IncidentChange, IncidentDetail, IncidentId, IncidentQuery, IncidentState, StoreError, events,
+    rankings,
 };
 
 fn record(r: &Row<'_>) -> rusqlite::Result<Incident> {
@@ -18,31 +18,39 @@ fn record(r: &Row<'_>) -> rusqlite::Result<Incident> {
 
 /// Incidents, newest first.
 pub fn list(c: &Connection, query: &IncidentQuery) -> Result<Vec<Incident>, StoreError> {
-    let mut statement = c.prepare_cached(
-        "SELECT id, data FROM incident
-         WHERE (?1 IS NULL OR open = ?1) AND (?2 IS NULL OR opened >= ?2)
-           AND (?3 IS NULL OR id IN (SELECT incident FROM incident_node WHERE node = ?3))
-         ORDER BY id DESC LIMIT ?4",
-    )?;
+    // A condition that is not asked for is left out: with "or it is null" no index would serve.
+    let conditions = [
+        Some("TRUE"),
+        query.open.map(|open| if open { "open = 1" } else { "open = 0" }),
+        query.since_ms.map(|_| "opened >= ?1"),
+        query.node.as_ref().map(|_| "id IN (SELECT incident FROM incident_node WHERE node = ?2)"),
+    ];
+    let conditions = conditions.into_iter().flatten().collect::<Vec<_>>().join(" AND ");
+    let mut statement =
+        c.prepare_cached(&format!("SELECT id, data FROM incident WHERE {conditions} ORDER BY id DESC LIMIT ?3"))?;
     let limit = query.limit.unwrap_or(100).min(10_000) as i64;
-    let key = params![query.open, query.since_ms, query.node.as_ref().map(tacit_wire::NodeId::as_str), limit];
-    let rows = statement.query_map(key, record)?;
+    let node = query.node.as_ref().map(tacit_wire::NodeId::as_str);
+    let rows = statement.query_map(params![query.since_ms, node, limit], record)?;
     Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// One incident alone.
+pub fn head(c: &Connection, id: IncidentId) -> Result<Option<Incident>, StoreError> {
+    let mut statement = c.prepare_cached("SELECT id, data FROM incident WHERE id = ?1")?;
+    Ok(statement.query_row([id], record).optional()?)
 }
 
 /// One incident with its events and trail.
 pub fn detail(c: &Connection, id: IncidentId) -> Result<Option<IncidentDetail>, StoreError> {
-    let mut statement = c.prepare_cached("SELECT id, data FROM incident WHERE id = ?1")?;
-    let Some(incident) = statement.query_row([id], record).optional()? else { return Ok(None) };
-    let query = EventQuery { incident: Some(id), limit: Some(1000), ..EventQuery::default() };
-    let mut events = events::list(c, &query)?;
-    events.reverse();
+    let Some(incident) = head(c, id)? else { return Ok(None) };
+    let events = events::of_incident(c, id)?;
     let mut statement =
         c.prepare_cached("SELECT at, actor, action, note FROM audit WHERE incident = ?1 ORDER BY id")?;
     let audit = statement.query_map([id], |r| {
         Ok(AuditEntry { at_ms: r.get(0)?, actor: r.get(1)?, action: r.get(2)?, note: r.get(3)? })
     })?;
-    Ok(Some(IncidentDetail { incident, events, audit: audit.collect::<Result<_, _>>()? }))
+    let ranking = rankings::newest(c, id)?;
+    Ok(Some(IncidentDetail { incident, events, audit: audit.collect::<Result<_, _>>()?, ranking }))
 }
 
 /// Writes an incident, what joined it, and its trail.
@@ -67,11 +75,12 @@ pub fn save(t: &Transaction<'_>, change: IncidentChange) -> Result<Incident, Sto
         if !events::mark_judged(t, event)? {
             return Err(StoreError::Stale(incident.id));
         }
-        t.prepare_cached("UPDATE event SET incident = ?3 WHERE node = ?1 AND event = ?2")?.execute(params![
-            event.event.head.node.as_str(),
-            event.event.event.0,
-            incident.id
-        ])?;
+        t.prepare_cached("UPDATE event SET incident = ?3, digest = NULL WHERE node = ?1 AND event = ?2")?
+            .execute(params![event.event.head.node.as_str(), event.event.event.0, incident.id])?;
+    }
+    let mut adopt = t.prepare_cached("UPDATE event SET incident = ?3, digest = NULL WHERE node = ?1 AND event = ?2")?;
+    for (node, number) in &change.also {
+        adopt.execute(params![node.as_str(), number.0, incident.id])?;
     }
     incident.revision += 1;
     incident.events =

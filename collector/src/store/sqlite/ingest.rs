@@ -145,6 +145,13 @@ fn event(t: &Transaction<'_>, m: &Event, offset: i64, now: i64) -> Result<(), St
         if newest.processes.is_empty() {
             newest.processes.clone_from(&before.processes);
         }
+        // Of what, it has to be known to the end.
+        if newest.context.is_empty() {
+            newest.context.clone_from(&before.context);
+        }
+        if newest.evidence.is_empty() {
+            newest.evidence.clone_from(&before.evidence);
+        }
     }
     t.prepare_cached(
         "INSERT INTO event (node, event, onset, received, phase, judged, data) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)

@@ -9,6 +9,10 @@ mod incidents;
 mod ingest;
 mod map;
 mod nodes;
+mod notifications;
+mod outside;
+mod quiet;
+mod rankings;
 mod schema;
 mod streams;
 mod writer;
@@ -19,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use rusqlite::{Connection, Transaction};
 use tacit_wire::message::StreamAck;
-use tacit_wire::{EventId, NodeId, SeriesDef};
+use tacit_wire::{EventId, NodeId, SeriesDef, SiteId};
 
 use super::*;
 use writer::Writer;
@@ -122,6 +126,24 @@ impl Store for SqliteStore {
         self.write(move |t| nodes::mark_offline(t, &node, connection, reason.as_deref(), at_ms)).await
     }
 
+    async fn gone_nodes(&self, limit: usize) -> Result<Vec<GoneNode>, StoreError> {
+        self.read(move |c| nodes::gone(c, limit)).await
+    }
+
+    async fn silent_nodes(
+        &self,
+        since_ms: i64,
+        after: Option<&NodeId>,
+        limit: usize,
+    ) -> Result<Vec<(SiteId, NodeId)>, StoreError> {
+        let after = after.cloned();
+        self.read(move |c| nodes::silent(c, since_ms, after.as_ref(), limit)).await
+    }
+
+    async fn lose_silent(&self, since_ms: i64) -> Result<usize, StoreError> {
+        self.write(move |t| nodes::lose_silent(t, since_ms)).await
+    }
+
     async fn dictionary(&self, node: &NodeId) -> Result<Vec<SeriesDef>, StoreError> {
         let node = node.clone();
         self.read(move |c| nodes::dictionary(c, &node)).await
@@ -159,6 +181,10 @@ impl Store for SqliteStore {
         self.read(move |c| incidents::detail(c, id)).await
     }
 
+    async fn incident_head(&self, id: IncidentId) -> Result<Option<Incident>, StoreError> {
+        self.read(move |c| incidents::head(c, id)).await
+    }
+
     async fn save_incident(&self, change: IncidentChange) -> Result<Incident, StoreError> {
         self.write(move |t| incidents::save(t, change)).await
     }
@@ -167,9 +193,89 @@ impl Store for SqliteStore {
         self.read(move |c| events::unjudged(c, limit)).await
     }
 
-    async fn mark_judged(&self, event: &EventRecord) -> Result<bool, StoreError> {
-        let event = event.clone();
-        self.write(move |t| events::mark_judged(t, &event)).await
+    async fn mark_judged(&self, all: Vec<EventRecord>) -> Result<Vec<bool>, StoreError> {
+        self.write(move |t| all.iter().map(|event| events::mark_judged(t, event)).collect()).await
+    }
+
+    async fn put_outside(&self, events: Vec<EventRecord>) -> Result<Vec<Outcome>, StoreError> {
+        self.write(move |t| events.iter().map(|event| outside::put(t, event)).collect()).await
+    }
+
+    async fn events_from(
+        &self,
+        source: EventSource,
+        since_ms: i64,
+        limit: usize,
+    ) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| outside::from(c, source, since_ms, limit)).await
+    }
+
+    async fn expired_outside(&self, now_ms: i64, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| outside::expired(c, now_ms, limit)).await
+    }
+
+    async fn mark_digest(&self, events: Vec<EventKey>, why: String) -> Result<(), StoreError> {
+        self.write(move |t| outside::mark_digest(t, &events, &why)).await
+    }
+
+    async fn save_ranking(&self, ranking: StoredRanking) -> Result<(), StoreError> {
+        self.write(move |t| rankings::save(t, &ranking)).await
+    }
+
+    async fn rankings(&self, incident: IncidentId, limit: usize) -> Result<Vec<StoredRanking>, StoreError> {
+        self.read(move |c| rankings::list(c, incident, limit)).await
+    }
+
+    async fn append_trail(&self, entries: Vec<TrailEntry>) -> Result<(), StoreError> {
+        self.write(move |t| entries.iter().try_for_each(|entry| rankings::append(t, entry))).await
+    }
+
+    async fn trail(&self, limit: usize) -> Result<Vec<TrailEntry>, StoreError> {
+        self.read(move |c| rankings::trail(c, limit)).await
+    }
+
+    async fn save_silence(&self, silence: Silence, trail: TrailEntry) -> Result<Silence, StoreError> {
+        self.write(move |t| quiet::save_silence(t, silence, trail)).await
+    }
+
+    async fn silences(&self, not_over_at: Option<i64>) -> Result<Vec<Silence>, StoreError> {
+        self.read(move |c| quiet::silences(c, not_over_at)).await
+    }
+
+    async fn silence(&self, id: i64) -> Result<Option<Silence>, StoreError> {
+        self.read(move |c| quiet::silence(c, id)).await
+    }
+
+    async fn save_window(&self, window: Window, trail: TrailEntry) -> Result<Window, StoreError> {
+        self.write(move |t| quiet::save_window(t, window, trail)).await
+    }
+
+    async fn window_used(&self, id: i64, at_ms: i64) -> Result<(), StoreError> {
+        self.write(move |t| quiet::window_used(t, id, at_ms)).await
+    }
+
+    async fn windows(&self, not_over_at: Option<i64>) -> Result<Vec<Window>, StoreError> {
+        self.read(move |c| quiet::windows(c, not_over_at)).await
+    }
+
+    async fn window(&self, id: i64) -> Result<Option<Window>, StoreError> {
+        self.read(move |c| quiet::window(c, id)).await
+    }
+
+    async fn queue_notifications(&self, all: Vec<Notification>) -> Result<Vec<Notification>, StoreError> {
+        self.write(move |t| notifications::queue(t, all)).await
+    }
+
+    async fn due_notifications(&self, now_ms: i64, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        self.read(move |c| notifications::due(c, now_ms, limit)).await
+    }
+
+    async fn settle_notification(&self, notification: Notification) -> Result<(), StoreError> {
+        self.write(move |t| notifications::settle(t, &notification)).await
+    }
+
+    async fn notifications(&self, incident: Option<IncidentId>, limit: usize) -> Result<Vec<Notification>, StoreError> {
+        self.read(move |c| notifications::list(c, incident, limit)).await
     }
 
     async fn links_after(&self, after: i64, minutes: (i64, i64), limit: usize) -> Result<Vec<StoredLinks>, StoreError> {

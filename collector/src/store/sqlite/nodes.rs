@@ -1,10 +1,10 @@
 //! Nodes, their series and minute values.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
-use tacit_wire::{NodeId, Num, SeriesDef};
+use tacit_wire::{NodeId, Num, SeriesDef, SiteId};
 
 use super::convert::{blob, from_blob, int, parse};
-use super::{NodeRecord, Point, PointQuery, Presence, SeriesPoints, StoreError};
+use super::{GoneNode, NodeRecord, Point, PointQuery, Presence, SeriesPoints, StoreError};
 
 const RECORD: &str = "SELECT node, site, presence, reason, first_seen, last_seen, offset_ms, birth, report,
      (SELECT count(*) FROM incident_node JOIN incident ON id = incident WHERE incident_node.node = node.node AND open = 1)
@@ -24,16 +24,11 @@ pub fn one(c: &Connection, node: &NodeId) -> Result<Option<NodeRecord>, StoreErr
 }
 
 fn record(r: &Row<'_>) -> rusqlite::Result<NodeRecord> {
-    let presence: String = r.get(2)?;
     let has_report = !matches!(r.get_ref(8)?, rusqlite::types::ValueRef::Null);
     Ok(NodeRecord {
         node: parse(r, 0)?,
         site: parse(r, 1)?,
-        presence: match presence.as_str() {
-            "online" => Presence::Online,
-            "stopped" => Presence::Stopped,
-            _ => Presence::Lost,
-        },
+        presence: presence(r, 2)?,
         reason: r.get(3)?,
         first_seen_ms: r.get(4)?,
         last_seen_ms: r.get(5)?,
@@ -42,6 +37,60 @@ fn record(r: &Row<'_>) -> rusqlite::Result<NodeRecord> {
         report: has_report.then(|| from_blob(r, 8)).transpose()?,
         open_incidents: r.get(9)?,
     })
+}
+
+fn presence(r: &Row<'_>, column: usize) -> rusqlite::Result<Presence> {
+    let word: String = r.get(column)?;
+    Ok(match word.as_str() {
+        "online" => Presence::Online,
+        "stopped" => Presence::Stopped,
+        _ => Presence::Lost,
+    })
+}
+
+/// Nodes that are not there. Their births are not read: this is asked every few seconds.
+pub fn gone(c: &Connection, limit: usize) -> Result<Vec<GoneNode>, StoreError> {
+    let mut statement = c.prepare_cached(
+        "SELECT node, site, presence, reason, coalesce(went, last_seen) FROM node WHERE presence <> 'online'
+         ORDER BY node LIMIT ?1",
+    )?;
+    let rows = statement.query_map([limit as i64], |r| {
+        Ok(GoneNode {
+            node: parse(r, 0)?,
+            site: parse(r, 1)?,
+            presence: presence(r, 2)?,
+            reason: r.get(3)?,
+            went_ms: r.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Nodes that count as online and were not heard since a time.
+pub fn silent(
+    c: &Connection,
+    since_ms: i64,
+    after: Option<&NodeId>,
+    limit: usize,
+) -> Result<Vec<(SiteId, NodeId)>, StoreError> {
+    let mut statement = c.prepare_cached(
+        "SELECT site, node FROM node WHERE presence = 'online' AND last_seen < ?1 AND (?2 IS NULL OR node > ?2)
+         ORDER BY node LIMIT ?3",
+    )?;
+    let key = params![since_ms, after.map(NodeId::as_str), limit as i64];
+    let rows = statement.query_map(key, |r| Ok((parse(r, 0)?, parse(r, 1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+/// Why a node is lost.
+const LOST: &str = "its connection broke and it did not come back";
+
+/// Marks nodes as lost that count as online and were not heard since a time: they went when they were heard last.
+pub fn lose_silent(t: &Transaction<'_>, since_ms: i64) -> Result<usize, StoreError> {
+    let mut statement = t.prepare_cached(
+        "UPDATE node SET presence = 'lost', reason = ?2, went = last_seen WHERE presence = 'online' AND last_seen < ?1",
+    )?;
+    Ok(statement.execute(params![since_ms, LOST])?)
 }
 
 /// A reason means the node said goodbye, none that its connection broke. A death of an older connection is late.
@@ -53,10 +102,10 @@ pub fn mark_offline(
     at_ms: i64,
 ) -> Result<bool, StoreError> {
     let presence = if reason.is_some() { "stopped" } else { "lost" };
-    let reason = reason.unwrap_or("its connection broke and it did not come back");
+    let reason = reason.unwrap_or(LOST);
     let changed = t
         .prepare_cached(
-            "UPDATE node SET presence = ?2, reason = ?3, last_seen = max(last_seen, ?5)
+            "UPDATE node SET presence = ?2, reason = ?3, last_seen = max(last_seen, ?5), went = max(last_seen, ?6)
              WHERE node = ?1 AND presence = 'online' AND (?4 IS NULL OR connection <= ?4)",
         )?
         .execute(params![
@@ -64,7 +113,8 @@ pub fn mark_offline(
             presence,
             reason,
             connection.map(int),
-            if presence == "stopped" { at_ms } else { 0 }
+            if presence == "stopped" { at_ms } else { 0 },
+            at_ms
         ])?;
     Ok(changed > 0)
 }

@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/002_event_revision.sql"),
     include_str!("../migrations/003_map.sql"),
     include_str!("../migrations/004_map_spans.sql"),
+    include_str!("../migrations/005_incidents.sql"),
 ];
 
 /// Opens the file for the writer.

@@ -107,6 +107,7 @@ fn a_change_of_an_older_revision_is_refused() {
     let change = |incident: &Incident, action: &str| IncidentChange {
         incident: incident.clone(),
         event: None,
+        also: Vec::new(),
         audit: vec![AuditEntry { at_ms: 1, actor: "ana".into(), action: action.into(), note: None }],
     };
     let new = crate::fixtures::incident();
@@ -135,6 +136,7 @@ fn each_phase_of_an_event_is_looked_at_once() {
     let change = |event: &EventRecord, incident: &Incident| IncidentChange {
         incident: incident.clone(),
         event: Some(event.clone()),
+        also: Vec::new(),
         audit: Vec::new(),
     };
     let waiting = async || store.unjudged_events(10).await.unwrap();
@@ -152,10 +154,10 @@ fn each_phase_of_an_event_is_looked_at_once() {
         let second = waiting().await.remove(0);
         assert_eq!(second.incident, Some(incident.id));
         store.commit(vec![phase(3, Phase::Update)]).await.unwrap();
-        assert!(!store.mark_judged(&second).await.unwrap());
+        assert_eq!(store.mark_judged(vec![second.clone()]).await.unwrap(), [false]);
         assert!(matches!(store.save_incident(change(&second, &incident)).await, Err(StoreError::Stale(_))));
         let third = waiting().await.remove(0);
-        assert!(store.mark_judged(&third).await.unwrap());
+        assert_eq!(store.mark_judged(vec![third]).await.unwrap(), [true]);
         assert!(waiting().await.is_empty());
     });
 }
@@ -229,5 +231,95 @@ fn time_decides_between_phases_of_an_event() {
         assert_eq!(phase().await, Phase::Update, "it came back");
         store.commit(vec![said(5, Phase::Close, 5000)]).await.unwrap();
         assert_eq!(phase().await, Phase::Close);
+    });
+}
+
+/// An alert about nothing that is known.
+fn alert(phase: Phase, expires_ms: Option<i64>) -> EventRecord {
+    let mut record = crate::fixtures::event(5, EventKind::Rule, phase, 1_000);
+    record.event.head.node = nowhere();
+    let outside = Outside {
+        source: EventSource::Alert,
+        entity: "alert:x".into(),
+        family: "x".into(),
+        expires_ms,
+        ..Outside::default()
+    };
+    record.outside = Some(Box::new(outside));
+    record
+}
+
+#[test]
+fn what_is_said_again_from_elsewhere_is_one_event() {
+    let (_folder, store) = store();
+    block(async {
+        let put = async |event| store.put_outside(vec![event]).await.unwrap()[0];
+        assert_eq!(put(alert(Phase::Open, Some(100))).await, Outcome::Stored);
+        let waiting = store.unjudged_events(10).await.unwrap();
+        assert_eq!(waiting[0].outside.as_ref().map(|o| o.entity.as_str()), Some("alert:x"));
+        assert_eq!(store.mark_judged(waiting).await.unwrap(), [true]);
+        for _ in 0..1000 {
+            assert_eq!(put(alert(Phase::Open, Some(200))).await, Outcome::Duplicate);
+        }
+        assert!(store.unjudged_events(10).await.unwrap().is_empty());
+        assert!(store.expired_outside(199, 10).await.unwrap().is_empty(), "it was renewed");
+        assert_eq!(store.expired_outside(200, 10).await.unwrap().len(), 1);
+        assert_eq!(put(alert(Phase::Close, None)).await, Outcome::Stored);
+        assert_eq!(store.unjudged_events(10).await.unwrap().len(), 1);
+        assert!(store.expired_outside(i64::MAX, 10).await.unwrap().is_empty(), "it is over");
+    });
+}
+
+#[test]
+fn events_that_open_nothing_say_why_and_can_still_be_taken_in() {
+    let (_folder, store) = store();
+    block(async {
+        store.put_outside(vec![alert(Phase::Open, None)]).await.unwrap();
+        let key = alert(Phase::Open, None).key();
+        store.mark_digest(vec![key.clone()], "no symptom".into()).await.unwrap();
+        let digest = EventQuery { digest: true, ..EventQuery::default() };
+        let found = store.events(digest.clone()).await.unwrap();
+        assert_eq!(found[0].digest.as_deref(), Some("no symptom"));
+        assert!(store.unjudged_events(10).await.unwrap().is_empty());
+        let new = crate::fixtures::incident();
+        let adopt = IncidentChange { incident: new, event: None, also: vec![key], audit: Vec::new() };
+        let incident = store.save_incident(adopt).await.unwrap();
+        assert_eq!(incident.events, 1);
+        assert!(store.events(digest).await.unwrap().is_empty());
+        assert_eq!(store.incident(incident.id).await.unwrap().unwrap().events.len(), 1);
+    });
+}
+
+#[test]
+fn rankings_are_kept_with_what_they_were_made_of() {
+    let (_folder, store) = store();
+    block(async {
+        let evidence = crate::cause::Evidence { onset_ms: 5, ..crate::cause::Evidence::default() };
+        let ranking = crate::cause::rank(&evidence);
+        for at_ms in 0..20 {
+            let stored = StoredRanking { incident: 1, at_ms, evidence: evidence.clone(), ranking: ranking.clone() };
+            store.save_ranking(stored).await.unwrap();
+        }
+        let kept = store.rankings(1, 100).await.unwrap();
+        assert_eq!((kept[0].at_ms, kept.last().unwrap().at_ms, kept.len()), (19, 0, 9), "the newest, and the first");
+        assert_eq!((&kept[0].evidence, &kept[0].ranking), (&evidence, &ranking));
+    });
+}
+
+#[test]
+fn the_trail_is_final() {
+    let (_folder, store) = store();
+    block(async {
+        let line = |n: i64| TrailEntry {
+            at_ms: n,
+            actor: "ana".into(),
+            action: "silence-made".into(),
+            subject: "silence 1".into(),
+            note: None,
+        };
+        store.append_trail((0..3).map(line).collect()).await.unwrap();
+        assert_eq!(store.trail(2).await.unwrap().iter().map(|e| e.at_ms).collect::<Vec<_>>(), [2, 1]);
+        let change = store.write(|t| Ok(t.execute("UPDATE trail SET actor = 'bo'", [])?)).await;
+        assert!(change.is_err_and(|e| e.to_string().contains("append-only")));
     });
 }

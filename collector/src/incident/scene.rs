@@ -1,0 +1,266 @@
+//! Numbers for names, and who is related to whom, as the map and the inventory have it now.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::net::IpAddr;
+
+use super::about::node_of;
+use super::group::{EntityNo, FamilyNo, Numbers, Relations, TagNo, Topology};
+use crate::map::book::Pair;
+use crate::store::AddressClaim;
+
+/// Length of the network that hosts of one rack are believed to share, by version of the protocol.
+const SUBNET_BITS: [u32; 2] = [24, 64];
+
+/// Entities of one node that are kept apart; strangers can send any number of names. What is beyond is the node itself.
+const NAMES_OF_NODE: usize = 1000;
+/// Entities on no node that are kept apart.
+const NAMES_OF_NONE: usize = 100_000;
+/// What the others of those are.
+const OTHERS: &str = "others:";
+
+/// Who is related to whom.
+#[derive(Debug, Default)]
+pub struct Scene {
+    entities: Numbers,
+    tags: Numbers,
+    topology: Topology,
+    /// What the topology was made of, so that it is made anew only when that changed.
+    made_of: u64,
+    version: u64,
+    /// Callees of each vertex, by name, for who asks who depends on whom.
+    callees: HashMap<String, BTreeSet<String>>,
+    /// Entities that events were about; they belong to their nodes whether the map knows them or not.
+    named: BTreeSet<String>,
+    /// How many of them are on each node.
+    named_on: HashMap<String, usize>,
+}
+
+impl Scene {
+    /// The number of an entity. One that is new belongs to the node that it names.
+    pub fn entity(&mut self, name: &str) -> EntityNo {
+        let name = if self.has_room(name) { name } else { node_of(name).unwrap_or(OTHERS) };
+        if self.named.insert(name.to_owned()) {
+            // The topology has to learn where it is.
+            self.made_of = 0;
+        }
+        EntityNo(self.entities.number(name))
+    }
+
+    /// Whether a name is known, or may be kept apart from the others of its node.
+    fn has_room(&mut self, name: &str) -> bool {
+        if self.named.contains(name) {
+            return true;
+        }
+        let (node, most) = node_of(name).map_or((OTHERS, NAMES_OF_NONE), |node| (node, NAMES_OF_NODE));
+        let count = self.named_on.entry(node.to_owned()).or_default();
+        *count = count.saturating_add(1);
+        *count <= most
+    }
+
+    /// The number of a family. There may be any number of them, and nobody asks for their names.
+    #[must_use]
+    pub fn family(name: &str) -> FamilyNo {
+        let mut hasher = DefaultHasher::new();
+        name.hash(&mut hasher);
+        FamilyNo(hasher.finish() as u32)
+    }
+
+    /// The name of an entity.
+    #[must_use]
+    pub fn name(&self, entity: EntityNo) -> Option<&str> {
+        self.entities.name(entity.0)
+    }
+
+    /// Whether the topology does not know all that was named since it was made.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.made_of == 0
+    }
+
+    /// Takes over what the map and the inventory say now.
+    pub fn renew(&mut self, pairs: &[Pair], claims: &[AddressClaim]) {
+        let made_of = digest(pairs, claims, self.named.len());
+        if made_of == self.made_of {
+            return;
+        }
+        self.made_of = made_of;
+        self.version = self.version.wrapping_add(1);
+        let mut callees: HashMap<String, BTreeSet<String>> = HashMap::new();
+        let mut hosts = BTreeSet::new();
+        let mut edges = BTreeSet::new();
+        for pair in pairs {
+            let (client, server) = (self.number(&pair.client), self.number(&pair.server));
+            let nodes = [(client, &pair.client_node), (server, &pair.server_node)];
+            for (entity, node) in nodes {
+                if let Some(node) = node {
+                    hosts.insert((entity, self.number(node.as_str())));
+                }
+            }
+            if pair.infrastructure || client == server {
+                continue;
+            }
+            edges.insert((client, server));
+            callees.entry(pair.client.clone()).or_default().insert(pair.server.clone());
+        }
+        for name in std::mem::take(&mut self.named) {
+            if let Some(node) = node_of(&name).filter(|node| *node != name) {
+                hosts.insert((self.number(&name), self.number(node)));
+            }
+            self.named.insert(name);
+        }
+        let mut tags = BTreeSet::new();
+        for claim in claims.iter().filter(|c| c.until.is_none()) {
+            let host = self.number(claim.node.as_str());
+            tags.insert((host, TagNo(self.tags.number(&format!("site {}", claim.site)))));
+            if let Some(subnet) = subnet(&claim.address) {
+                tags.insert((host, TagNo(self.tags.number(&format!("net {subnet} {}", claim.site)))));
+            }
+        }
+        let list = |set: BTreeSet<(EntityNo, EntityNo)>| set.into_iter().collect::<Vec<_>>();
+        let tags: Vec<(EntityNo, TagNo)> = self.telling(tags);
+        self.topology = Topology::new(&list(hosts), &list(edges), &tags, self.version);
+        self.callees = callees;
+    }
+
+    /// Tags that tell hosts apart: one that all hosts have says nothing.
+    fn telling(&self, tags: BTreeSet<(EntityNo, TagNo)>) -> Vec<(EntityNo, TagNo)> {
+        let hosts: BTreeSet<EntityNo> = tags.iter().map(|(host, _)| *host).collect();
+        let mut of_tag: BTreeMap<TagNo, usize> = BTreeMap::new();
+        for (_, tag) in &tags {
+            *of_tag.entry(*tag).or_default() += 1;
+        }
+        tags.into_iter().filter(|(_, tag)| of_tag.get(tag).is_some_and(|n| *n < hosts.len())).collect()
+    }
+
+    fn number(&mut self, name: &str) -> EntityNo {
+        EntityNo(self.entities.number(name))
+    }
+
+    /// Who is related to whom.
+    #[must_use]
+    pub fn relations(&self) -> &dyn Relations {
+        &self.topology
+    }
+
+    /// Whom a vertex calls.
+    pub fn callees(&self, vertex: &str) -> impl Iterator<Item = &str> {
+        self.callees.get(vertex).into_iter().flatten().map(String::as_str)
+    }
+
+    /// Whether `vertex` depends on `on` (a vertex, or everything on a node) through at most so many calls.
+    #[must_use]
+    pub fn depends(&self, vertex: &str, on: &str, steps: usize) -> bool {
+        let is_meant = |name: &str| name == on || node_of(name).is_some_and(|node| node == on);
+        let mut layer: BTreeSet<&str> = BTreeSet::from([vertex]);
+        for _ in 0..steps {
+            layer = layer.into_iter().flat_map(|v| self.callees(v)).collect();
+            if layer.iter().any(|v| is_meant(v)) {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+fn digest(pairs: &[Pair], claims: &[AddressClaim], named: usize) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    pairs.hash(&mut hasher);
+    for claim in claims.iter().filter(|c| c.until.is_none()) {
+        (claim.site.as_str(), claim.node.as_str(), &claim.address).hash(&mut hasher);
+    }
+    named.hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+fn subnet(address: &str) -> Option<String> {
+    let text = match address.parse::<IpAddr>().ok()? {
+        ip if ip.is_loopback() || ip.is_unspecified() => return None,
+        IpAddr::V4(ip) => std::net::Ipv4Addr::from(u32::from(ip) & (u32::MAX << (32 - SUBNET_BITS[0]))).to_string(),
+        IpAddr::V6(ip) => std::net::Ipv6Addr::from(u128::from(ip) & (u128::MAX << (128 - SUBNET_BITS[1]))).to_string(),
+    };
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub fn pair(client: &str, server: &str) -> Pair {
+        let node = |vertex: &str| node_of(vertex).and_then(|n| n.parse().ok());
+        Pair {
+            client: client.into(),
+            server: server.into(),
+            client_node: node(client),
+            server_node: node(server),
+            infrastructure: false,
+        }
+    }
+
+    fn claim(node: &str, address: &str) -> AddressClaim {
+        AddressClaim {
+            site: "lab".parse().unwrap(),
+            address: address.into(),
+            node: node.parse().unwrap(),
+            since: 0,
+            until: None,
+        }
+    }
+
+    #[test]
+    fn services_are_on_nodes_and_nodes_in_networks() {
+        let mut scene = Scene::default();
+        let unit = scene.entity("db-1/postgresql.service");
+        assert!(scene.is_stale());
+        let claims = [claim("db-1", "10.0.1.4"), claim("web-1", "10.0.2.4"), claim("web-2", "10.0.2.5")];
+        scene.renew(&[pair("web-1/api", "db-1/postgresql.service")], &claims);
+        let host = scene.relations().host(unit);
+        assert_eq!(scene.name(host), Some("db-1"));
+        let (one, two) = (scene.entity("web-1"), scene.entity("web-2"));
+        scene.renew(&[pair("web-1/api", "db-1/postgresql.service")], &claims);
+        let tags = |e| scene.relations().tags(e);
+        // All are in one site, which says nothing; two of them are in one network.
+        assert_eq!((tags(one).len(), tags(one)), (1, tags(two)));
+        assert_ne!(tags(one), tags(host));
+        assert!(scene.relations().neighbours(host).contains(&one), "an edge of services is one of their nodes");
+    }
+
+    #[test]
+    fn what_is_too_much_of_one_node_is_that_node() {
+        let mut scene = Scene::default();
+        let first = scene.entity("a/0");
+        for n in 0..2 * NAMES_OF_NODE {
+            scene.entity(&format!("a/{n}"));
+        }
+        assert_eq!((scene.entity("a/0"), scene.entity("a/x")), (first, scene.entity("a")));
+        assert_ne!(scene.entity("b/x"), scene.entity("b"), "others have room");
+        assert_ne!(Scene::family("cpu"), Scene::family("memory"));
+    }
+
+    #[test]
+    fn nothing_is_made_anew_while_nothing_changes() {
+        let mut scene = Scene::default();
+        let pairs = [pair("a/x", "b/y"), pair("b/y", "c/z")];
+        scene.renew(&pairs, &[]);
+        let version = scene.relations().version();
+        scene.renew(&pairs, &[]);
+        assert_eq!(scene.relations().version(), version);
+        scene.renew(&pairs[..1], &[]);
+        assert_ne!(scene.relations().version(), version);
+    }
+
+    #[test]
+    fn callers_depend_on_callees_through_steps() {
+        let mut scene = Scene::default();
+        scene.renew(&[pair("a/x", "b/y"), pair("b/y", "c/z")], &[]);
+        assert!(scene.depends("a/x", "b/y", 1) && scene.depends("a/x", "c/z", 2) && scene.depends("a/x", "c", 2));
+        assert!(!scene.depends("a/x", "c/z", 1) && !scene.depends("c/z", "a/x", 3));
+    }
+
+    #[test]
+    fn networks_of_both_versions() {
+        assert_eq!(subnet("10.1.2.3").as_deref(), Some("10.1.2.0"));
+        assert_eq!(subnet("2001:db8:1:2:3::4").as_deref(), Some("2001:db8:1:2::"));
+        assert_eq!((subnet("127.0.0.1"), subnet("x")), (None, None));
+    }
+}
