@@ -27,10 +27,14 @@ pub struct Arguments {
 pub enum Command {
     /// Start collector, console and an agent for this machine, in one process.
     Up(Up),
+    /// Watch a simulated shop fail: a collector, its console and the agents' judgement are real, nothing else is.
+    Demo(Demo),
     /// Is all quiet? What stands behind it?
     Status(Ask),
     /// The nodes of the fleet.
     Nodes(Ask),
+    /// Announce a change, a deploy or a new configuration: an incident that begins soon after can name it.
+    Change(Change),
     /// Say that somebody works on a node: it learns nothing meanwhile, and no model raises an alarm.
     Maintenance(Maintenance),
     /// Incidents that are not resolved, or all.
@@ -38,6 +42,17 @@ pub enum Command {
     /// One incident.
     #[command(subcommand)]
     Incident(Incident),
+    /// Mute alarms that match for a time: they are still shown, but disturb nobody.
+    #[command(subcommand)]
+    Silence(crate::quiet::Silence),
+    /// Maintenance windows that come again, with an owner, a reason and an end.
+    #[command(subcommand)]
+    Window(crate::quiet::Window),
+    /// What disturbed nobody, and why: events that opened nothing, what is muted, what was folded.
+    Digest(Digest),
+    /// Whether people elsewhere can be told, and what they were told.
+    #[command(subcommand)]
+    Notify(Notify),
     /// Events, newest first.
     Events(Events),
     /// Which service on which node talks to which: how much, how fast, how reliably.
@@ -97,6 +112,20 @@ pub struct Up {
     pub log: String,
 }
 
+/// `tacit demo`
+#[derive(Debug, Clone, Args)]
+pub struct Demo {
+    /// Where the console and the API listen.
+    #[arg(long, default_value = "127.0.0.1:8420")]
+    pub http: SocketAddr,
+    /// End after so long: 90s, 5min. Without it the demonstration goes on until Ctrl-C.
+    #[arg(long = "for", value_name = "TIME")]
+    pub time: Option<tacit_agent::config::Duration>,
+    /// Log more: error, warn, info, debug.
+    #[arg(long, default_value = "warn")]
+    pub log: String,
+}
+
 /// What every question has.
 #[derive(Debug, Clone, Args)]
 pub struct Ask {
@@ -106,6 +135,43 @@ pub struct Ask {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tacit change`
+#[derive(Debug, Clone, Args)]
+pub struct Change {
+    /// What was done: "deploy api 1.2.3".
+    pub what: String,
+    /// To this service: NODE/OWNER, or an owner's name on whatever nodes the map has it.
+    #[arg(long)]
+    pub service: Option<String>,
+    /// To this node. Without service, node, entity or site it is the whole fleet.
+    #[arg(long)]
+    pub node: Option<String>,
+    /// To this vertex of the map, by its id.
+    #[arg(long, conflicts_with_all = ["service", "node"])]
+    pub entity: Option<String>,
+    /// To everything in this site.
+    #[arg(long)]
+    pub site: Option<String>,
+    /// When: 2026-11-23T12:00:00Z, 12:00, or 10min for ten minutes ago; by default now.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub at: Option<i64>,
+    /// deploy, config, flag, maintenance, or another word.
+    #[arg(long, default_value = "deploy")]
+    pub kind: String,
+    /// Where more can be read.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Your name for it: announced again under it, it is the same change.
+    #[arg(long)]
+    pub id: Option<String>,
+    /// Who made it; by default the user of this shell.
+    #[arg(long, env = "USER")]
+    pub actor: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
 }
 
 /// `tacit maintenance`
@@ -136,6 +202,12 @@ pub struct Incidents {
     /// Resolved ones too.
     #[arg(long)]
     pub all: bool,
+    /// Only those that are muted, and by what.
+    #[arg(long, conflicts_with = "all")]
+    pub muted: bool,
+    /// How good incidents and causes were, counted from what people said of them.
+    #[arg(long, conflicts_with_all = ["all", "muted"])]
+    pub scores: bool,
 }
 
 /// `tacit incident …`
@@ -155,6 +227,66 @@ pub enum Incident {
         /// true, false-alarm, maintenance, duplicate, unsure.
         #[arg(value_parser = ["true", "false-alarm", "maintenance", "duplicate", "unsure"])]
         label: String,
+        /// The incident that it is a duplicate of.
+        #[arg(long, value_name = "ID")]
+        of: Option<i64>,
+    },
+    /// Say whether the cause is right, or which it was.
+    Cause {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        one: OneIncident,
+        /// The first of the ranking was it.
+        #[arg(long)]
+        right: bool,
+        /// It was this one: a node, or NODE/SERVICE as on the map.
+        #[arg(long, value_name = "ENTITY", required_unless_present = "right", conflicts_with = "right")]
+        was: Option<String>,
+    },
+    /// Remark something.
+    Comment {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        one: OneIncident,
+        /// The remark.
+        text: String,
+    },
+    /// Say who has it.
+    Assign {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        one: OneIncident,
+        /// Who; without a name nobody has it.
+        who: Option<String>,
+    },
+    /// Say that it is part of another incident: that one takes its events, this one is over.
+    Merge {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        one: OneIncident,
+        /// The one that goes on.
+        #[arg(long, value_name = "ID")]
+        into: i64,
+    },
+    /// Make an incident of its own of some of its events.
+    Split {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        one: OneIncident,
+        /// The events, each as NODE/EVENT: `tacit incident why` lists them.
+        #[arg(required = true, value_name = "NODE/EVENT")]
+        events: Vec<String>,
+    },
+    /// Why it opened, why each event is in it, what muted it, and what the ranking of causes saw.
+    Why(OneIncident),
+    /// Rank its causes again from the evidence of then, and compare.
+    Replay {
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        one: OneIncident,
+        /// The ranking made at this time, Unix milliseconds; by default the newest.
+        #[arg(long, value_name = "MS")]
+        at_ms: Option<i64>,
     },
 }
 
@@ -172,6 +304,45 @@ pub struct OneIncident {
     /// A remark for the audit trail.
     #[arg(long)]
     pub note: Option<String>,
+}
+
+/// `tacit digest`
+#[derive(Debug, Clone, Args)]
+pub struct Digest {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub ask: Ask,
+    /// Of this day, 2026-01-31, in UTC; by default of the last 24 hours.
+    #[arg(long)]
+    pub day: Option<String>,
+    /// At most so many events.
+    #[arg(long, default_value_t = 30)]
+    pub limit: usize,
+}
+
+/// `tacit notify …`
+#[derive(Debug, Clone, Subcommand)]
+pub enum Notify {
+    /// Send a test message now, and say what each receiver answered.
+    Test {
+        /// Only to this receiver.
+        receiver: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        ask: Ask,
+    },
+    /// What was told to whom, and what waits to be, newest first; and receivers that take nothing.
+    List {
+        /// Only of this incident.
+        #[arg(long)]
+        incident: Option<i64>,
+        /// At most so many.
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        ask: Ask,
+    },
 }
 
 /// `tacit events`

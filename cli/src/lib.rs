@@ -3,9 +3,11 @@
 mod arguments;
 mod client;
 mod commands;
+pub mod demo;
 mod fault;
 mod moment;
 mod output;
+mod quiet;
 mod up;
 
 use std::process::ExitCode;

@@ -1,10 +1,14 @@
 //! The commands, one file each.
 
+mod changes;
+mod digest;
 mod events;
 mod incidents;
 mod map;
 mod model;
 mod nodes;
+mod notify;
+mod quiet;
 mod status;
 mod tail;
 
@@ -15,7 +19,7 @@ use clap::CommandFactory as _;
 use serde::Serialize;
 
 use crate::arguments::{Arguments, Command};
-use crate::{fault, up};
+use crate::{demo, fault, up};
 
 /// Runs what the arguments ask for; without a command that is `up`.
 ///
@@ -32,11 +36,17 @@ fn command(arguments: Arguments) -> Result<()> {
     match arguments.command {
         None => up::run(&arguments.up),
         Some(Command::Up(options)) => up::run(&options),
+        Some(Command::Demo(options)) => demo::run(&options),
         Some(Command::Status(ask)) => status::run(&ask),
         Some(Command::Nodes(ask)) => nodes::run(&ask),
+        Some(Command::Change(options)) => changes::announce(&options),
         Some(Command::Maintenance(options)) => nodes::maintenance(&options),
         Some(Command::Incidents(options)) => incidents::list(&options),
         Some(Command::Incident(what)) => incidents::one(&what),
+        Some(Command::Silence(what)) => quiet::silence(&what),
+        Some(Command::Window(what)) => quiet::window(&what),
+        Some(Command::Digest(options)) => digest::run(&options),
+        Some(Command::Notify(what)) => notify::run(&what),
         Some(Command::Events(options)) => events::run(&options),
         Some(Command::Map(options)) => map::run(&options),
         Some(Command::Blast(options)) => map::blast(&options),

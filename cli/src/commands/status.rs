@@ -27,8 +27,10 @@ pub fn run(ask: &Ask) -> Result<()> {
     };
     let last =
         totals["last_incident_ms"].as_i64().map_or("none yet".to_owned(), |t| format!("{} ago", ago(t, now_ms())));
+    let demo = if status["demo"] == true { "DEMO: a simulated shop; nothing here is real.\n" } else { "" };
     print(&format!(
-        "{first}\n{} of {} nodes online, {} series watched\nalarms: {} raised, {:.1} promised; last incident: {last}\n",
+        "{demo}{first}\n{} of {} nodes online, {} series watched\n\
+         alarms: {} raised, {:.1} promised; last incident: {last}\n",
         count("nodes_online"),
         count("nodes"),
         count("series"),

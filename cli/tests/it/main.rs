@@ -3,7 +3,12 @@
 // What clippy allows in a test it does not allow in the helpers around it.
 #![allow(clippy::unwrap_used)]
 
+mod changes;
 mod delivery;
+mod demo;
 mod errors;
+mod incidents;
 mod map;
 mod model;
+mod notify;
+mod quiet;
