@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::{cause, correlate, detect, faults, footprint, map, quiet};
+use crate::{cause, correlate, detect, faults, footprint, incidents, map, quiet};
 
 /// Measures Tacit: its footprint, and how good its detection is.
 #[derive(Debug, Parser)]
@@ -28,12 +28,19 @@ enum Command {
     Cause(cause::Options),
     /// How well events are grouped into incidents, on days of public data with known faults.
     Correlate(correlate::Options),
+    /// Real faults in a small data centre: one incident each or not, who is thought to be behind it, and how often somebody is told.
+    Incidents(incidents::Options),
+    /// Many nodes behind one failing switch, and a stranger in the middle of it: incidents, notifications, processor time.
+    Storm(incidents::storm::Options),
     /// A load of `faults`, as a process of its own.
     #[command(hide = true, subcommand)]
     Inject(faults::load::Load),
     /// A server or client of `map`, as a process of its own.
     #[command(hide = true, subcommand)]
     MapPart(map::part::Part),
+    /// A service of `incidents`, as a process of its own.
+    #[command(hide = true, subcommand)]
+    IncidentPart(incidents::part::Part),
 }
 
 /// Parses the command line and runs it.
@@ -49,7 +56,10 @@ pub fn run() -> anyhow::Result<()> {
         Command::Map(options) => map::run(&options),
         Command::Cause(options) => cause::run(&options),
         Command::Correlate(options) => correlate::run(&options),
+        Command::Incidents(options) => incidents::run(&options),
+        Command::Storm(options) => incidents::storm::run(&options),
         Command::MapPart(part) => map::part::run(part),
+        Command::IncidentPart(part) => incidents::part::run(part),
         Command::Inject(load) => faults::load::run(load),
     }
 }

@@ -6,6 +6,7 @@ pub mod correlate;
 pub mod detect;
 pub mod faults;
 pub mod footprint;
+pub mod incidents;
 pub mod live;
 pub mod map;
 pub mod quiet;

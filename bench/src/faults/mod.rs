@@ -15,7 +15,7 @@ mod ground;
 mod inject;
 pub mod load;
 mod outcome;
-mod place;
+pub(crate) mod place;
 mod report;
 mod subject;
 mod watch;

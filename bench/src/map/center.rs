@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::helper;
 use super::part::{Counts, Shots};
 use super::place::groups::Groups;
 use super::place::net::{Net, ROUTER};
@@ -100,6 +101,8 @@ impl Worker {
 
 /// The data centre. Groups end all processes; the network goes after them.
 pub struct Center {
+    /// The container's first process, and the socket of the helper that looks into its namespace.
+    container: Option<(Process, PathBuf)>,
     groups: Groups,
     /// Namespaces and addresses.
     pub net: Net,
@@ -140,7 +143,18 @@ impl Center {
         }
         groups.make(WORLD.0, "")?;
         let own = std::env::current_exe().context("cannot find this program's own path")?;
-        Ok(Self { groups, net, hosts, folder: folder.to_owned(), own })
+        let mut center = Self { container: None, groups, net, hosts, folder: folder.to_owned(), own };
+        if center.has(&[BOX]) {
+            let first = center.start(BOX, BOX_GROUP, &["sleep", &LIFETIME_S.to_string()])?;
+            let socket = helper::start(folder, first.id())?;
+            center.container = Some((first, socket));
+        }
+        Ok(center)
+    }
+
+    /// Where the agent of a host finds the helper for the namespaces of its containers, if it has any.
+    pub fn helper(&self, host: &str) -> Option<&Path> {
+        self.container.as_ref().filter(|_| host == BOX_HOST).map(|(_, socket)| socket.as_path())
     }
 
     /// Whether all of these hosts are there.

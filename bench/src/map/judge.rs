@@ -202,7 +202,7 @@ pub struct Totals {
     pub ends: [usize; 3],
     /// The same, each end once a connection.
     pub ends_by_connection: [u64; 3],
-    /// Connections between nodes with the right owner on both ends, percent; those of containers apart.
+    /// Connections between nodes with the right owner on both ends, percent.
     pub both_percent: Option<f64>,
     /// Failed connects that were made, and those told on their edge.
     pub failed: u64,
@@ -263,7 +263,7 @@ impl Judged {
 }
 
 fn is_between_nodes(truth: &Truth) -> bool {
-    !truth.contained && truth.client.owner.is_some() && truth.server.owner.is_some()
+    truth.client.owner.is_some() && truth.server.owner.is_some()
 }
 
 #[cfg(test)]

@@ -13,12 +13,13 @@
 mod center;
 mod desk;
 mod drawn;
-mod fleet;
+pub(crate) mod fleet;
+mod helper;
 mod join;
 mod judge;
 mod node;
 pub mod part;
-mod place;
+pub(crate) mod place;
 mod report;
 mod rules;
 mod run;

@@ -12,7 +12,7 @@ use crate::live::process::Process;
 /// The thread that observes connections.
 const OBSERVER: &str = "tacit-slow-link";
 /// Gives a process the /sys of its own network namespace, and the machine's control groups in it. An installed helper for container
-/// namespaces is hidden: to it, all hosts of the data centre would be containers of each.
+/// namespaces is hidden: to it, all hosts of the data centre would be containers of each. The host with a container has one of its own.
 const OWN_SYS: &str = "set -e; mkdir -p \"$1\"; mount --rbind /sys/fs/cgroup \"$1\"; mount -t sysfs sysfs /sys; \
      mount --rbind \"$1\" /sys/fs/cgroup; [ ! -d /run/tacit ] || mount -t tmpfs tmpfs /run/tacit; shift; exec \"$@\"";
 
@@ -50,10 +50,13 @@ impl Node {
         let folder = center.folder().join(format!("agent-{host}"));
         std::fs::create_dir_all(&folder).context("cannot make a folder for an agent")?;
         let file = folder.join("agent.toml");
-        let text = format!(
+        let mut text = format!(
             "[node]\nid = \"{host}\"\n[publish]\nbroker = \"mqtt://{}\"\n[links]\nenabled = true\nreport = \"1min\"\n",
             desk.broker
         );
+        if let Some(socket) = center.helper(host) {
+            text.push_str(&format!("helper = \"{}\"\n", socket.display()));
+        }
         std::fs::write(&file, text).context("cannot write an agent's configuration")?;
         let [keep, file, data] = ["keep", "agent.toml", "state"].map(|n| folder.join(n).to_string_lossy().into_owned());
         let words = ["unshare", "--mount", "sh", "-c", OWN_SYS, "sh", &keep, program, "run", "--config", &file];

@@ -9,8 +9,9 @@ use super::place::net::ROUTER;
 
 /// The pages of the apps.
 pub const APP: u16 = 8080;
-/// What the container asks.
+/// What the container asks, and what it is asked for.
 pub const STOCK: u16 = 8090;
+pub const INNER: u16 = 8070;
 /// The service that moves.
 pub const CART: u16 = 7100;
 /// The service that goes down.

@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::center::{BOX, BOX_GROUP, Center, Worker};
 use super::part::{Shots, Talk};
-use super::rules::{self, APP, ARCHIVE, BACKUP, CART, CLOSED, DELAY, OUTSIDE, PROBE, SILENT, STOCK};
+use super::rules::{self, APP, ARCHIVE, BACKUP, CART, CLOSED, DELAY, INNER, OUTSIDE, PROBE, SILENT, STOCK};
 use super::servers::{self, Client, Server};
 use super::truth::{End, Truth};
 use crate::live::process::Process;
@@ -104,6 +104,9 @@ impl Traffic {
         if center.has(&["app1", BOX]) {
             self.running.push(plain(center.serve("app1", "shop-stock.service", "shop-stock", STOCK)?));
         }
+        if center.has(&[BOX]) {
+            self.running.push(plain(center.serve(BOX, BOX_GROUP, "shop-inner", INNER)?));
+        }
         if center.has(&["world"]) {
             self.running.push(plain(center.serve("world", "", "outside", OUTSIDE)?));
         }
@@ -172,17 +175,29 @@ impl Traffic {
                 }
             }
         }
-        if center.has(&["app1", BOX]) {
-            let client = End::of("app2", "lxc-box");
-            let edge = Truth {
-                contained: true,
-                ..Truth::new("container", client, End::of("app1", "shop-stock.service"), STOCK)
-            };
-            let shots = shots(net.socket("app1", STOCK)?, Talk::Http, 2, ENDLESS);
-            self.shoot(center, BOX, BOX_GROUP, "shop-box", &shots, Some(edge))?;
-        }
+        self.steady_inside(center)?;
         self.steady_outside(center)?;
         self.steady_changing(center)
+    }
+
+    /// Out of the container, whose host puts its own address in place of the container's, and into it.
+    fn steady_inside(&mut self, center: &Center) -> Result<()> {
+        let inside = End::of("app2", "lxc-box");
+        if center.has(&["app1", BOX]) {
+            let edge = Truth {
+                contained: true,
+                ..Truth::new("out of the container", inside.clone(), End::of("app1", "shop-stock.service"), STOCK)
+            };
+            let shots = shots(center.net.socket("app1", STOCK)?, Talk::Http, 2, ENDLESS);
+            self.shoot(center, BOX, BOX_GROUP, "shop-box", &shots, Some(edge))?;
+        }
+        if center.has(&[BOX]) {
+            let client = End::of("app2", "shop-sync.service");
+            let edge = Truth { contained: true, ..Truth::new("into the container", client, inside, INNER) };
+            let shots = shots(center.net.socket(BOX, INNER)?, Talk::Http, 2, ENDLESS);
+            self.shoot(center, "app2", "shop-sync.service", "shop-sync", &shots, Some(edge))?;
+        }
+        Ok(())
     }
 
     fn steady_outside(&mut self, center: &Center) -> Result<()> {

@@ -55,7 +55,7 @@ pub struct Truth {
     pub lossy: bool,
     /// Whether the kernel forgets its port, because the connects block and are refused.
     pub port_lost: bool,
-    /// Whether its client is in a namespace that only the third level sees.
+    /// Whether an end is in a namespace that only the third level sees.
     pub contained: bool,
     /// From when on it is there, Unix milliseconds.
     pub since_ms: Option<i64>,

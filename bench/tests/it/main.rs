@@ -5,3 +5,4 @@ mod folder;
 mod generated;
 mod recorded;
 mod reference;
+mod storm;

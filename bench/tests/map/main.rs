@@ -29,7 +29,7 @@ fn bench(folder: &Path, arguments: &[&str]) -> Command {
     let agent = program.with_file_name("tacit-agent");
     assert!(agent.exists(), "{} is not there: `cargo build -p tacit-agent` in the same profile first", agent.display());
     let mut command = Command::new(program);
-    command.args(["map", "--hosts", "front,app1,app2,cache,world", "--baseline", "0s", "--no-change", "--folder"]);
+    command.args(["map", "--hosts", "front,app1,app2,cache,world,box", "--baseline", "0s", "--no-change", "--folder"]);
     command.arg(folder).args(arguments).stdin(Stdio::null());
     let debian = ["/usr/sbin/nginx", "/usr/bin/redis-server"].iter().all(|path| Path::new(path).exists());
     if !debian {
