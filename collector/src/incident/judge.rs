@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tacit_wire::{NodeId, SiteId};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::clock::now_ms;
 use crate::ingest::{Ingest, Live};
 use crate::map::Map;
 use crate::store::{
-    EventKey, EventQuery, EventRecord, Incident, IncidentChange, IncidentDetail, IncidentId, IncidentQuery,
+    EventKey, EventQuery, EventRecord, Held, Incident, IncidentChange, IncidentDetail, IncidentId, IncidentQuery,
     IncidentState, Store, StoreError,
 };
 
@@ -31,6 +31,8 @@ const JOINED: usize = 500;
 const MOVED: usize = 10_000;
 /// Distance of rounds when nothing wakes it.
 const ROUND: Duration = Duration::from_millis(500);
+/// What comes within so long is looked at together.
+const MOMENT: Duration = Duration::from_millis(100);
 /// Distance of looks at incidents that may be over, muted or heard again.
 const SWEEP_MS: i64 = 5000;
 /// Distance of looks at the map and the inventory, and when something was named that they do not know yet.
@@ -40,6 +42,8 @@ const STALE_MS: i64 = 1000;
 const PAIRS_MS: i64 = 2 * 3_600_000;
 /// Least distance of rankings of one incident.
 const RANK_MS: i64 = 2000;
+/// A ranking is followed by so many times its own length without one.
+const RANK_RESTS: i64 = 40;
 /// An open incident is ranked again this often, for edges are known minutes later only …
 const RERANK_MS: i64 = 30_000;
 /// … and for so long.
@@ -58,6 +62,8 @@ const RECENT: usize = 200;
 #[derive(Debug)]
 struct Ranked {
     at_ms: i64,
+    /// It is not ranked again before that long: a large incident takes longer, and shall not take the processor.
+    rest_ms: i64,
     ranking: Ranking,
 }
 
@@ -72,7 +78,7 @@ pub struct Judge {
     sites: HashMap<NodeId, SiteId>,
     quiet: Quiet,
     /// The newest phases that are held, so that they are not taken twice.
-    held: HashMap<EventKey, i64>,
+    held: Arc<Held>,
     /// Incidents that are to be ranked, with when something last happened to them.
     dirty: BTreeMap<IncidentId, i64>,
     ranked: HashMap<IncidentId, Ranked>,
@@ -93,7 +99,7 @@ impl Judge {
             neighbours: Neighbours::default(),
             sites: HashMap::new(),
             quiet: Quiet::default(),
-            held: HashMap::new(),
+            held: Arc::default(),
             dirty: BTreeMap::new(),
             ranked: HashMap::new(),
             recalled: false,
@@ -118,7 +124,8 @@ impl Judge {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = ingest.events_waiting.notified() => {}
+                // In a storm one look takes what came in a moment.
+                () = ingest.events_waiting.notified() => tokio::time::sleep(MOMENT).await,
                 () = tokio::time::sleep(ROUND) => {}
             }
         }
@@ -127,7 +134,7 @@ impl Judge {
     /// What was half done is not known any more: all is read again from the store.
     fn forget(&mut self) {
         self.correlator = Correlator::default();
-        self.held.clear();
+        self.held = Arc::default();
         self.recalled = false;
     }
 
@@ -173,10 +180,10 @@ impl Judge {
 
     async fn take(&mut self, now_ms: i64) -> Result<(), StoreError> {
         for _ in 0..BATCHES {
-            let waiting = self.store.unjudged_events(BATCH + self.held.len()).await?;
+            let waiting = self.store.unjudged_beside(Arc::clone(&self.held), BATCH).await?;
             let (mut steps, mut fresh) = (Vec::new(), 0);
             for event in waiting {
-                if self.held.insert(event.key(), event.revision) != Some(event.revision) {
+                if Arc::make_mut(&mut self.held).insert(event.key(), event.revision) != Some(event.revision) {
                     fresh += 1;
                     steps.extend(self.correlator.take(event, now_ms));
                 }
@@ -278,7 +285,7 @@ impl Judge {
     async fn mark(&mut self, events: Vec<EventRecord>) -> Result<(), StoreError> {
         let keys: Vec<EventKey> = events.iter().map(EventRecord::key).collect();
         for event in &events {
-            self.held.remove(&event.key());
+            Arc::make_mut(&mut self.held).remove(&event.key());
         }
         // A later phase that came meanwhile is taken in the next round.
         self.store.mark_judged(events).await?;
@@ -338,7 +345,7 @@ impl Judge {
 
     async fn renew(&mut self, event: EventRecord, now_ms: i64) -> Result<(), StoreError> {
         let (node, number) = event.key();
-        self.held.remove(&event.key());
+        Arc::make_mut(&mut self.held).remove(&event.key());
         let mut changed = None;
         if let Some(id) = event.incident {
             match self.change(id, |i| life::renew(&event, i, now_ms)).await {
@@ -541,12 +548,13 @@ impl Judge {
 
     /// Ranks the causes of incidents to which something happened.
     async fn rank(&mut self, now_ms: i64) -> Result<(), StoreError> {
-        let rested = |id: &IncidentId| self.ranked.get(id).is_none_or(|r| now_ms.saturating_sub(r.at_ms) >= RANK_MS);
+        let rested = |id: &IncidentId| self.ranked.get(id).is_none_or(|r| now_ms.saturating_sub(r.at_ms) >= r.rest_ms);
         let mut due: Vec<(i64, IncidentId)> =
             self.dirty.iter().filter(|(id, _)| rested(id)).map(|(id, at)| (*at, *id)).collect();
         due.sort_unstable();
         for (_, id) in due.into_iter().take(RANKED) {
             self.dirty.remove(&id);
+            let began = Instant::now();
             let Some(detail) = self.store.incident(id).await? else { continue };
             if !detail.incident.is_open() {
                 continue;
@@ -565,7 +573,9 @@ impl Judge {
             if self.ranked.get(&id).is_none_or(|before| !causes::same(&before.ranking, &ranking)) {
                 self.store.save_ranking(stored).await?;
             }
-            self.ranked.insert(id, Ranked { at_ms: now_ms, ranking });
+            let took_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(RERANK_MS);
+            let rest_ms = took_ms.saturating_mul(RANK_RESTS).clamp(RANK_MS, RERANK_MS);
+            self.ranked.insert(id, Ranked { at_ms: now_ms, rest_ms, ranking });
             self.change(id, |i| life::blame(i, head.clone(), title.clone(), now_ms)).await?;
         }
         Ok(())

@@ -17,11 +17,17 @@ pub use notifications::*;
 pub use quiet::*;
 pub use types::*;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use tacit_wire::message::StreamAck;
 use tacit_wire::{EventId, NodeId, SeriesDef, SiteId};
 
 pub use sqlite::SqliteStore;
+
+/// Phases of events that somebody holds: the revision of each.
+pub type Held = HashMap<EventKey, i64>;
 
 /// Why the store could not answer.
 #[derive(Debug, thiserror::Error)]
@@ -136,6 +142,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Stored events that no incident has looked at yet, oldest first: correlation goes on from here after a crash.
     async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// The same without phases that somebody holds already, by event and revision: they are not even read.
+    async fn unjudged_beside(&self, held: Arc<Held>, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
 
     /// Marks events as looked at, each unless a later phase of it was received or somebody else has looked; says which it did.
     async fn mark_judged(&self, events: Vec<EventRecord>) -> Result<Vec<bool>, StoreError>;

@@ -158,6 +158,8 @@ async fn make_fleet(plan: &Plan, collector: &Collector) -> Result<()> {
     let store = collector.store();
     let now = now_ms();
     commit(store, plan.births(now - KNOWN_MS)?).await?;
+    // Known for long, and there since this collector started: nobody is missing.
+    commit(store, plan.births(now)?).await?;
     let last = (now.div_euclid(MINUTE_MS) - LAST) * MINUTE_MS;
     let first = last - (MINUTES.cast_signed() - 1) * MINUTE_MS;
     for (number, start) in (1..=MINUTES).zip((0..).map(|n| first + n * MINUTE_MS)) {

@@ -4,8 +4,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 use tacit_wire::{EventId, NodeId};
 
-use super::convert::from_blob;
-use super::{EventQuery, EventRecord, IncidentId, Outside, StoreError};
+use super::convert::{from_blob, parse};
+use super::{EventKey, EventQuery, EventRecord, Held, IncidentId, Outside, StoreError};
 
 /// Events that one question can have.
 const LIST_MOST: usize = 100_000;
@@ -70,12 +70,22 @@ pub fn one(c: &Connection, node: &NodeId, event: EventId) -> Result<Option<Event
     Ok(statement.query_row(params![node.as_str(), event.0], record).optional()?)
 }
 
-/// Events with a phase that the incident logic has not looked at, in the order they came.
-pub fn unjudged(c: &Connection, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+/// Events with a phase that the incident logic has not looked at, in the order they came, without those that are held.
+pub fn unjudged(c: &Connection, held: &Held, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
     let mut statement =
-        c.prepare_cached(&format!("SELECT {COLUMNS} FROM event WHERE judged = 0 ORDER BY received LIMIT ?1"))?;
-    let rows = statement.query_map([limit as i64], record)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+        c.prepare_cached(&format!("SELECT {COLUMNS}, node, event FROM event WHERE judged = 0 ORDER BY received"))?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while found.len() < limit
+        && let Some(row) = rows.next()?
+    {
+        // What is held is decoded once, not with each look.
+        let key: EventKey = (parse(row, 7)?, EventId(row.get(8)?));
+        if held.get(&key) != Some(&row.get::<_, i64>(4)?) {
+            found.push(record(row)?);
+        }
+    }
+    Ok(found)
 }
 
 /// Marks an event as looked at and says whether it was still as it was read: not looked at, and no later phase received.

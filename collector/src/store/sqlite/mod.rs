@@ -190,7 +190,11 @@ impl Store for SqliteStore {
     }
 
     async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
-        self.read(move |c| events::unjudged(c, limit)).await
+        self.read(move |c| events::unjudged(c, &Held::new(), limit)).await
+    }
+
+    async fn unjudged_beside(&self, held: Arc<Held>, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| events::unjudged(c, &held, limit)).await
     }
 
     async fn mark_judged(&self, all: Vec<EventRecord>) -> Result<Vec<bool>, StoreError> {
