@@ -81,10 +81,17 @@ pub fn rank(evidence: &Evidence) -> Ranking {
         }
     };
     let causes: Vec<Cause> = order.iter().enumerate().map(cause).collect();
-    let score = |place: usize| causes.get(place).map_or(0.0, |c| c.score);
-    let margin = if score(0) > 0.0 { ((score(0) - score(1)) / score(0)).clamp(0.0, 1.0) } else { 0.0 };
+    let margin = margin(&order, &scores, &candidates);
     let anything = order.first().is_some_and(|i| suspicions[*i].is_any());
     Ranking { unsure: margin < UNSURE_MARGIN || !anything, margin, causes }
+}
+
+/// By what part of its score the first leads the next that is somewhere else: a service and the machine it runs on are one place to look.
+fn margin(order: &[usize], scores: &[f64], candidates: &Candidates<'_>) -> f64 {
+    let Some((first, rest)) = order.split_first().filter(|(first, _)| scores[**first] > 0.0) else { return 0.0 };
+    let is_one_place = |i: usize| candidates.host(i) == Some(*first) || candidates.host(*first) == Some(i);
+    let next = rest.iter().find(|i| !is_one_place(**i)).map_or(0.0, |i| scores[*i]);
+    ((scores[*first] - next) / scores[*first]).clamp(0.0, 1.0)
 }
 
 /// A score for each candidate. Nothing that is missing counts.

@@ -40,7 +40,8 @@ impl<'a> Candidates<'a> {
     }
 
     /// The host of a candidate, when it is a candidate too.
-    fn host(&self, i: usize) -> Option<usize> {
+    #[must_use]
+    pub fn host(&self, i: usize) -> Option<usize> {
         let host = self.entities[i].iter().find_map(|e| e.host.as_deref())?;
         self.number(host).filter(|h| *h != i)
     }

@@ -55,6 +55,22 @@ fn the_score_is_metrics_and_a_quarter_of_edges_and_logs() {
 }
 
 #[test]
+fn a_service_and_its_machine_are_one_place() {
+    let mut db = service("db-1/postgres", &[(MetricKind::Disk, 22.0)]);
+    db.host = Some("db-1".into());
+    let machine = Entity { kind: EntityKind::Node, ..service("db-1", &[(MetricKind::Disk, 22.0)]) };
+    let api = service("api-1/api", &[(MetricKind::Cpu, 8.0)]);
+    let of = |entities: Vec<Entity>| rank(&Evidence { entities, ..Evidence::default() });
+    let ranking = of(vec![db.clone(), machine.clone(), api]);
+    assert_eq!(names(&ranking), ["db-1", "db-1/postgres", "api-1/api"]);
+    near(ranking.margin, (ranking.causes[0].score - ranking.causes[2].score) / ranking.causes[0].score);
+    assert!(!ranking.unsure);
+    assert!(!of(vec![db.clone(), machine]).unsure, "there is nowhere else to look");
+    let elsewhere = Entity { host: None, ..db };
+    assert!(of(vec![elsewhere, service("x", &[(MetricKind::Disk, 22.0)])]).unsure);
+}
+
+#[test]
 fn lines_say_what_moved_from_where_to_where_and_whom_it_speaks_against() {
     let evidence = Evidence {
         entities: vec![service("api", &[]), service("db", &[(MetricKind::Cpu, 22.0), (MetricKind::Memory, 2.5)])],

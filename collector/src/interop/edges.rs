@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use tacit_wire::NodeId;
-use tacit_wire::message::EventKind;
+use tacit_wire::message::{Direction, EventKind, Evidence};
+use tacit_wire::{Attribute, NodeId, Num};
 
-use super::event::{Draft, closed, number};
+use super::event::{Draft, closed, cut, number};
 use super::tell;
 use crate::ingest::Ingest;
 use crate::map::urgent::{Sign, Trouble, Word};
@@ -25,6 +25,8 @@ const REMEMBERED_MS: i64 = 3_600_000;
 const OPEN_MAX: usize = 20_000;
 /// How bad it is that connects fail, and that connections are slow.
 const SEVERITY: [f32; 2] = [0.7, 0.5];
+/// Characters of an end's name in evidence.
+const NAME_MAX: usize = 200;
 /// The label that names the edge.
 const EDGE: &str = "edge";
 
@@ -177,11 +179,20 @@ struct Edge<'a> {
     server: &'a str,
     at_ms: i64,
     text: &'a str,
+    /// The figure now and usually.
+    figures: Option<[f32; 2]>,
 }
 
 impl<'a> Edge<'a> {
     fn of_sign(sign: &'a Sign) -> Self {
-        Self { id: &sign.edge, client: &sign.client, server: &sign.server, at_ms: sign.at_ms, text: &sign.text }
+        Self {
+            id: &sign.edge,
+            client: &sign.client,
+            server: &sign.server,
+            at_ms: sign.at_ms,
+            text: &sign.text,
+            figures: sign.figures,
+        }
     }
 
     fn of_change(change: &'a MapChange) -> Self {
@@ -191,6 +202,7 @@ impl<'a> Edge<'a> {
             server: &change.server,
             at_ms: change.at_ms,
             text: &change.text,
+            figures: change.observed.map(|observed| [observed, change.usual.unwrap_or(0.0)]),
         }
     }
 
@@ -232,7 +244,28 @@ impl<'a> Edge<'a> {
         let mut draft = self.draft(trouble.as_str(), kind);
         draft.severity = severity;
         draft.outside.expires_ms = Some(now_ms.saturating_add(OVER_MS));
-        draft.record(now_ms)
+        let mut record = draft.record(now_ms);
+        record.event.evidence.extend(self.figures.map(|figures| self.evidence(trouble, figures)));
+        record
+    }
+
+    /// What was seen, beside what is usual, so that it can be checked and ranked.
+    fn evidence(&self, trouble: Trouble, [observed, usual]: [f32; 2]) -> Evidence {
+        let (name, unit) = match trouble {
+            Trouble::Failing => ("tacit.link.failed_share", "1"),
+            Trouble::Slowed => ("tacit.link.lifetime", "s"),
+        };
+        let ends = [("client", self.client), ("server", self.server)];
+        Evidence {
+            name: name.into(),
+            attributes: ends.into_iter().map(|(key, value)| Attribute::new(key, cut(value, NAME_MAX))).collect(),
+            unit: unit.into(),
+            share: Num(1.0),
+            observed: Num(observed),
+            low: Num::NONE,
+            high: Num(usual),
+            direction: Direction::High,
+        }
     }
 
     fn context(&self, kind: ChangeKind, now_ms: i64) -> EventRecord {
@@ -255,7 +288,15 @@ mod tests {
 
     fn sign(word: Word, at_ms: i64) -> Sign {
         let text = "80 % of the connects from web/x to db/y fail (8 of 10).".into();
-        Sign { edge: FAILS.into(), client: "web/x".into(), server: "db/y".into(), at_ms, word, text }
+        Sign {
+            edge: FAILS.into(),
+            client: "web/x".into(),
+            server: "db/y".into(),
+            at_ms,
+            word,
+            text,
+            figures: Some([0.8, 0.0]),
+        }
     }
 
     fn change(kind: ChangeKind, at_ms: i64) -> MapChange {
@@ -334,7 +375,8 @@ mod tests {
 
     #[test]
     fn an_edge_outside_belongs_to_its_client() {
-        let edge = |client, server| Edge { id: "x", client, server, at_ms: 0, text: "" }.node().to_string();
+        let edge =
+            |client, server| Edge { id: "x", client, server, at_ms: 0, text: "", figures: None }.node().to_string();
         assert_eq!(edge("web/x", "ext:10.0.0.0/8"), "web");
         assert_eq!(edge("ext:10.0.0.9", "db/:80"), "db");
         assert_eq!(edge("ext:10.0.0.9", "ext:10.0.0.8:80"), "-");

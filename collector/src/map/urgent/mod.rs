@@ -80,6 +80,8 @@ pub struct Sign {
     pub word: Word,
     /// In words.
     pub text: String,
+    /// The figure now and usually: share of connects that fail, or seconds that connections last.
+    pub figures: Option<[f32; 2]>,
 }
 
 /// What a message says of one edge, seen from its client.
@@ -208,7 +210,7 @@ impl Urgent {
             };
             let (client, server, percent) = (&edge.client, &edge.server, share * 100.0);
             let text = format!("{percent:.0} % of the connects from {client} to {server} fail ({}{of}).", said.failed);
-            self.found(about, Trouble::Failing, said.is_partial, text);
+            self.found(about, Trouble::Failing, said.is_partial, text, [share, usual]);
         } else if said.connects > 0 && share < SHARE_MIN / 6.0 {
             self.well(about, Trouble::Failing, said);
         }
@@ -221,9 +223,10 @@ impl Urgent {
         // Connections that are kept open say nothing; where they end, that has to show too.
         if is_slow(now, waiting) && (said.lifetimes == 0 || is_slow(said.lifetime, lifetime)) {
             let [now, usual] = if said.lifetimes == 0 { [now, waiting] } else { [said.lifetime, lifetime] };
+            let figures = [now, usual];
             let (client, server, now, usual) = (&edge.client, &edge.server, now * 1000.0, usual * 1000.0);
             let text = format!("Connections from {client} to {server} last {now:.0} ms, usual are {usual:.0} ms.");
-            self.found(about, Trouble::Slowed, false, text);
+            self.found(about, Trouble::Slowed, false, text, figures);
         } else if now < SLOW_TIMES / 2.0 * waiting + SLOW_BY {
             self.well(about, Trouble::Slowed, said);
         }
@@ -233,7 +236,7 @@ impl Urgent {
         self.open.get(&about.node).is_some_and(|open| open.contains_key(&(about.key.clone(), trouble)))
     }
 
-    fn found(&mut self, about: About<'_>, trouble: Trouble, is_partial: bool, text: String) {
+    fn found(&mut self, about: About<'_>, trouble: Trouble, is_partial: bool, text: String, figures: [f64; 2]) {
         if self.open.len() >= NODES_MAX && !self.open.contains_key(&about.node) {
             return;
         }
@@ -250,7 +253,7 @@ impl Urgent {
         episode.seen_ms = episode.seen_ms.max(new.seen_ms);
         episode.is_partial |= is_partial;
         let since_ms = episode.since_ms;
-        self.say(about.edge, Word::In(trouble), since_ms, text);
+        self.say(about.edge, Word::In(trouble), since_ms, text, Some(figures.map(|f| f as f32)));
     }
 
     fn well(&mut self, about: About<'_>, trouble: Trouble, said: &Said) {
@@ -266,13 +269,13 @@ impl Urgent {
             self.open.remove(&about.node);
         }
         let text = format!("{} to {} is well again.", about.edge.client, about.edge.server);
-        self.say(about.edge, Word::Well(trouble), about.at.middle(), text);
+        self.say(about.edge, Word::Well(trouble), about.at.middle(), text, None);
     }
 
-    fn say(&mut self, edge: &EdgeRecord, word: Word, at_ms: i64, text: String) {
+    fn say(&mut self, edge: &EdgeRecord, word: Word, at_ms: i64, text: String, figures: Option<[f32; 2]>) {
         if self.signs.len() < SIGNS_MAX {
             let (client, server) = (edge.client.clone(), edge.server.clone());
-            self.signs.push(Sign { edge: edge.id.clone(), client, server, at_ms, word, text });
+            self.signs.push(Sign { edge: edge.id.clone(), client, server, at_ms, word, text, figures });
         }
     }
 
