@@ -48,7 +48,12 @@ pub enum Step {
         unstable: bool,
     },
     /// A later phase of an event that was looked at before.
-    Renew(Box<EventRecord>),
+    Renew {
+        /// The event.
+        event: Box<EventRecord>,
+        /// It had ended, and is there again.
+        back: bool,
+    },
     /// A group is an incident now. [`Correlator::is`] has to be told which.
     Open {
         /// The group.
@@ -141,10 +146,16 @@ impl Correlator {
                 self.begun.remove(&key);
                 self.grouper.end(&fingerprint, end_of(&event), now_ms);
             }
-            return Some(Step::Renew(Box::new(event)));
+            return Some(Step::Renew { event: Box::new(event), back: false });
         }
         if event.incident.is_some() {
-            return Some(Step::Renew(Box::new(event)));
+            let back = !event.closed();
+            if back {
+                let fingerprint = self.fingerprint(&About::of(&event));
+                self.next = self.next.wrapping_add(1);
+                self.begin(key, self.next, fingerprint);
+            }
+            return Some(Step::Renew { event: Box::new(event), back });
         }
         self.locate(&event);
         // One that opened nothing and comes back has another chance.
@@ -215,7 +226,7 @@ impl Correlator {
         let is_late = now_ms.saturating_sub(event.onset_ms) > RECALL_MS;
         let digest = |events| Step::Digest { events, why: "nobody looked at it within a day".to_owned() };
         let undone = |step: Step| match step {
-            Step::Wait(_) | Step::Renew(_) | Step::Merge { .. } | Step::Steady(_) => None,
+            Step::Wait(_) | Step::Renew { .. } | Step::Merge { .. } | Step::Steady(_) => None,
             Step::Open { events, .. } | Step::Adopt { events, .. } if is_late => Some(digest(events)),
             Step::Join { event, .. } if is_late => Some(digest(vec![event.key()])),
             other => Some(other),
@@ -227,11 +238,7 @@ impl Correlator {
         let about = About::of(&event);
         let no = EventNo(self.next);
         self.next = self.next.wrapping_add(1);
-        let fingerprint = Fingerprint {
-            entity: self.scene.entity(&about.entity),
-            family: Scene::family(&about.family),
-            direction: about.direction,
-        };
+        let fingerprint = self.fingerprint(&about);
         let since = self.watched.get(&event.event.head.node).copied().unwrap_or(event.onset_ms);
         let onset = Onset {
             event: no,
@@ -265,6 +272,14 @@ impl Correlator {
             self.grouper.end(&fingerprint, end, now_ms);
         } else {
             self.begin(key, no.0, fingerprint);
+        }
+    }
+
+    fn fingerprint(&mut self, about: &About) -> Fingerprint {
+        Fingerprint {
+            entity: self.scene.entity(&about.entity),
+            family: Scene::family(&about.family),
+            direction: about.direction,
         }
     }
 

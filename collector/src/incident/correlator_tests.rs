@@ -94,10 +94,14 @@ fn an_end_is_renewed_and_the_next_time_is_new() {
     let mut end = on("web-1", 1, EventKind::Rule, 0);
     end.event.phase = Phase::Close;
     end.event.end_ms = Some(MINUTE);
-    assert!(matches!(correlator.take(end.clone(), MINUTE), Some(Step::Renew(_))));
+    assert!(matches!(correlator.take(end.clone(), MINUTE), Some(Step::Renew { back: false, .. })));
     // Said once more, of an incident that knows it.
     end.incident = Some(1);
-    assert!(matches!(correlator.take(end, MINUTE), Some(Step::Renew(_))));
+    assert!(matches!(correlator.take(end.clone(), MINUTE), Some(Step::Renew { back: false, .. })));
+    // It is there again, which is news once.
+    end.event.phase = Phase::Update;
+    assert!(matches!(correlator.take(end.clone(), MINUTE), Some(Step::Renew { back: true, .. })));
+    assert!(matches!(correlator.take(end, MINUTE), Some(Step::Renew { back: false, .. })));
 }
 
 #[test]

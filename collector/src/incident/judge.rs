@@ -265,7 +265,7 @@ impl Judge {
                     }
                     self.join(joining, incident, group, now_ms).await?;
                 }
-                Step::Renew(event) => self.renew(*event, now_ms).await?,
+                Step::Renew { event, back } => self.renew(*event, back, now_ms).await?,
                 Step::Open { group, events, why, parent } => self.open(group, events, &why, parent, now_ms).await?,
                 Step::Merge { from, into } => self.merge(from, into, now_ms).await?,
                 Step::Adopt { events, incident } => {
@@ -343,12 +343,12 @@ impl Judge {
         self.touch(saved, now_ms).await
     }
 
-    async fn renew(&mut self, event: EventRecord, now_ms: i64) -> Result<(), StoreError> {
+    async fn renew(&mut self, event: EventRecord, back: bool, now_ms: i64) -> Result<(), StoreError> {
         let (node, number) = event.key();
         Arc::make_mut(&mut self.held).remove(&event.key());
         let mut changed = None;
         if let Some(id) = event.incident {
-            match self.change(id, |i| life::renew(&event, i, now_ms)).await {
+            match self.change(id, |i| life::renew(&event, back, i, now_ms)).await {
                 // A later phase came meanwhile, or somebody else has looked: it is taken in the next round.
                 Err(StoreError::Stale(_)) => return Ok(()),
                 saved => changed = saved?,

@@ -123,14 +123,15 @@ pub fn adopt(events: Vec<EventRecord>, incident: &Incident, why: &str, now_ms: i
     join(&joining, incident, now_ms)
 }
 
-/// A later phase of an event that belongs to the incident already. An event that comes to life again under a resolved incident
-/// reopens it; of one that is over for good nothing changes.
+/// A later phase of an event that belongs to the incident already. An event that is `back` after it had ended reopens an incident that
+/// was resolved a moment ago; one that lasts does not, for whoever resolved it knew of it.
 #[must_use]
-pub fn renew(event: &EventRecord, incident: &Incident, now_ms: i64) -> Option<IncidentChange> {
+pub fn renew(event: &EventRecord, back: bool, incident: &Incident, now_ms: i64) -> Option<IncidentChange> {
     let mut changed = incident.clone();
     let mut audit = Vec::new();
     if !incident.is_open() {
-        let back = !event.closed() && incident.resolved_ms.is_some_and(|at| now_ms.saturating_sub(at) <= REOPEN_MS);
+        let back =
+            back && !event.closed() && incident.resolved_ms.is_some_and(|at| now_ms.saturating_sub(at) <= REOPEN_MS);
         if !back || incident.merged_into.is_some() || !alarms(event) {
             return None;
         }
@@ -338,7 +339,7 @@ mod tests {
     fn it_resolves_after_quiet_and_reopens_when_it_comes_back() {
         let mut closed = event(1, EventKind::Anomaly, Phase::Close, 0);
         closed.incident = Some(1);
-        let incident = renew(&closed, &opened(0), 3 * MINUTE).unwrap().incident;
+        let incident = renew(&closed, false, &opened(0), 3 * MINUTE).unwrap().incident;
         let detail = detail(incident, vec![closed]);
         assert!(ended(&detail, 4 * MINUTE).is_none());
         let resolved = ended(&detail, 5 * MINUTE).expect("two quiet minutes").incident;
@@ -395,8 +396,9 @@ mod tests {
     fn what_became_part_of_another_does_not_come_back_of_its_own() {
         let update = event(4, EventKind::Rule, Phase::Update, 5);
         let over = Incident { state: IncidentState::Resolved, resolved_ms: Some(MINUTE), ..opened(0) };
-        assert!(renew(&update, &over, MINUTE).is_some());
-        assert!(renew(&update, &Incident { merged_into: Some(2), ..over }, MINUTE).is_none());
+        assert!(renew(&update, true, &over, MINUTE).is_some());
+        assert!(renew(&update, false, &over, MINUTE).is_none(), "who resolved it knows that it lasts");
+        assert!(renew(&update, true, &Incident { merged_into: Some(2), ..over }, MINUTE).is_none());
     }
 
     #[test]
