@@ -9,8 +9,8 @@ use super::group::{EntityNo, FamilyNo, Numbers, Relations, TagNo, Topology};
 use crate::map::book::Pair;
 use crate::store::AddressClaim;
 
-/// Length of the network that hosts of one rack are believed to share, by version of the protocol.
-const SUBNET_BITS: [u32; 2] = [24, 64];
+/// Lengths of networks that hosts of one rack, and of one hall, are believed to share, by version of the protocol.
+const SUBNET_BITS: [[u32; 2]; 2] = [[24, 16], [64, 48]];
 
 /// Entities of one node that are kept apart; strangers can send any number of names. What is beyond is the node itself.
 const NAMES_OF_NODE: usize = 1000;
@@ -113,7 +113,7 @@ impl Scene {
         for claim in claims.iter().filter(|c| c.until.is_none()) {
             let host = self.number(claim.node.as_str());
             tags.insert((host, TagNo(self.tags.number(&format!("site {}", claim.site)))));
-            if let Some(subnet) = subnet(&claim.address) {
+            for subnet in subnets(&claim.address) {
                 tags.insert((host, TagNo(self.tags.number(&format!("net {subnet} {}", claim.site)))));
             }
         }
@@ -173,13 +173,20 @@ fn digest(pairs: &[Pair], claims: &[AddressClaim], named: usize) -> u64 {
     hasher.finish().max(1)
 }
 
-fn subnet(address: &str) -> Option<String> {
-    let text = match address.parse::<IpAddr>().ok()? {
-        ip if ip.is_loopback() || ip.is_unspecified() => return None,
-        IpAddr::V4(ip) => std::net::Ipv4Addr::from(u32::from(ip) & (u32::MAX << (32 - SUBNET_BITS[0]))).to_string(),
-        IpAddr::V6(ip) => std::net::Ipv6Addr::from(u128::from(ip) & (u128::MAX << (128 - SUBNET_BITS[1]))).to_string(),
-    };
-    Some(text)
+/// The networks that an address is in, the narrowest first.
+fn subnets(address: &str) -> Vec<String> {
+    match address.parse::<IpAddr>() {
+        Ok(ip) if ip.is_loopback() || ip.is_unspecified() => Vec::new(),
+        Ok(IpAddr::V4(ip)) => {
+            let net = |bits: u32| std::net::Ipv4Addr::from(u32::from(ip) & (u32::MAX << (32 - bits)));
+            SUBNET_BITS[0].iter().map(|bits| format!("{}/{bits}", net(*bits))).collect()
+        }
+        Ok(IpAddr::V6(ip)) => {
+            let net = |bits: u32| std::net::Ipv6Addr::from(u128::from(ip) & (u128::MAX << (128 - bits)));
+            SUBNET_BITS[1].iter().map(|bits| format!("{}/{bits}", net(*bits))).collect()
+        }
+        Err(_) => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -259,8 +266,8 @@ mod tests {
 
     #[test]
     fn networks_of_both_versions() {
-        assert_eq!(subnet("10.1.2.3").as_deref(), Some("10.1.2.0"));
-        assert_eq!(subnet("2001:db8:1:2:3::4").as_deref(), Some("2001:db8:1:2::"));
-        assert_eq!((subnet("127.0.0.1"), subnet("x")), (None, None));
+        assert_eq!(subnets("10.1.2.3"), ["10.1.2.0/24", "10.1.0.0/16"]);
+        assert_eq!(subnets("2001:db8:1:2:3::4"), ["2001:db8:1:2::/64", "2001:db8:1::/48"]);
+        assert!(subnets("127.0.0.1").is_empty() && subnets("x").is_empty());
     }
 }

@@ -177,7 +177,10 @@ impl Grouper {
         }
         let open: Vec<(Weights, &Group)> = takers.iter().filter(|(_, g)| g.opened.is_some()).copied().collect();
         let into = strongest(&open).map_or_else(|| takers.first().map_or(of_best, |(_, g)| *g), |(_, g)| g);
-        let is_part = |g: &Group| g.no != into.no && g.opened.is_none() && g.fits(into, &self.rules);
+        // Two incidents of a moment ago that one event is bound to were one thing from the start.
+        let is_young = |g: &Group| at_ms.saturating_sub(g.first_ms) <= self.rules.bridge_ms;
+        let may_go = |g: &Group| g.opened.is_none() || (is_young(g) && is_young(into));
+        let is_part = |g: &Group| g.no != into.no && may_go(g) && g.fits(into, &self.rules);
         let absorbs = takers.iter().filter(|(_, g)| is_part(g)).map(|(_, g)| g.no).collect();
         Choice { how, group: Some(into.no), absorbs }
     }

@@ -42,6 +42,9 @@ pub struct Rules {
     /// A group is over when nothing joined it for so long.
     pub idle_ms: i64,
 
+    /// Open groups that began at most so long ago are one when an event is bound to both.
+    pub bridge_ms: i64,
+
     /// Onsets within so long are simultaneous.
     pub simultaneous_ms: i64,
     /// The same thing that begins on so many hosts at once is one thing.
@@ -111,6 +114,7 @@ impl Default for Rules {
             near_most: 1024,
             growth_ms: 15 * MINUTE,
             idle_ms: 15 * MINUTE,
+            bridge_ms: 30_000,
             simultaneous_ms: 10_000,
             shared_hosts: 3,
             crowd_hosts: 8,

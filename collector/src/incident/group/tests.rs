@@ -200,9 +200,19 @@ fn an_event_between_groups_that_wait_makes_one_of_them() {
     assert!(run.out.contains(&Outcome::Merged { from: GroupNo(2), into: GroupNo(1), was_open: false }));
     let Some(Outcome::Opened { events, .. }) = run.out.last() else { panic!("it opened last") };
     assert_eq!(events.len(), 3);
-    // Incidents that people have seen already stay apart.
+}
+
+#[test]
+fn an_event_between_young_incidents_makes_one_of_them() {
+    let events = [(1, 1, 0, Role::Certain), (3, 2, 10_500, Role::Certain), (2, 3, 11_000, Role::Certain)];
     let mut run = Run::new();
-    run.groups(&[(1, 1, 0, Certain), (3, 2, 10_500, Certain), (2, 3, 11_000, Certain)]);
+    run.groups(&events);
+    assert_eq!(run.opened(), [1, 2]);
+    assert!(run.out.iter().any(|o| matches!(o, Outcome::Merged { was_open: true, .. })));
+    // Of those that are older people know already: they stay apart.
+    let rules = Rules { bridge_ms: 10_000, ..Rules::default() };
+    let mut run = Run { grouper: Grouper::new(rules, GroupNo(1)), ..Run::new() };
+    run.groups(&events);
     assert_eq!(run.opened(), [1, 2]);
     assert!(!run.out.iter().any(|o| matches!(o, Outcome::Merged { .. })));
 }
