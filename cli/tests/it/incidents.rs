@@ -1,15 +1,12 @@
 //! `tacit incidents`, `tacit incident …` and `tacit digest` against a collector.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tacit_collector::Collector;
-use tacit_collector::config::Config;
-use tacit_collector::ingest::Taken;
-use tacit_wire::codec::{Encoding, encode};
 use tacit_wire::message::{Event, EventKind, Head, Phase};
 use tacit_wire::{BootId, EventId, Num, Seq, StreamId};
+
+use crate::office::Office;
 
 /// A broken rule of a node.
 fn broken(node: &str, id: u8, text: &str) -> Event {
@@ -49,14 +46,6 @@ fn broken(node: &str, id: u8, text: &str) -> Event {
     }
 }
 
-fn tacit(arguments: &[&str], collector: &str) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tacit"));
-    command.args(arguments).args(["--collector", collector]).env("RUST_BACKTRACE", "0").env("USER", "ana");
-    let output = command.output().unwrap();
-    let text = if output.status.success() { &output.stdout } else { &output.stderr };
-    (output.status.success(), String::from_utf8_lossy(text).into_owned())
-}
-
 /// Asks until the answer is there.
 fn wait<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -71,32 +60,14 @@ fn wait<T>(what: &str, ask: impl Fn() -> Option<T>) -> T {
 
 #[test]
 fn people_work_with_incidents() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
-    config.mqtt.listen.set_port(0);
-    config.http.listen.set_port(0);
-    // Tests ask nobody's resolver.
-    config.map.reverse_dns = false;
-    let collector = runtime.block_on(Collector::start(&config)).unwrap();
-    let url = format!("http://{}", collector.http_address());
-    let said = |arguments: &[&str]| {
-        let (good, text) = tacit(arguments, &url);
-        assert!(good, "{arguments:?}: {text}");
-        text
-    };
-    let refused = |arguments: &[&str]| {
-        let (good, text) = tacit(arguments, &url);
-        assert!(!good, "{arguments:?}: {text}");
-        text
-    };
+    let office = Office::open();
+    let said = |arguments: &[&str]| office.said(arguments);
+    let refused = |arguments: &[&str]| office.refused(arguments);
     assert_eq!(said(&["incidents", "--muted"]), "Nothing is muted.\n");
     assert!(said(&["incidents", "--scores"]).contains("no cause was judged yet"));
     assert!(said(&["digest"]).contains(": 0 events opened nothing"));
     for (node, id, text) in [("web-1", 1, "the disk \u{1b}[2Jfills"), ("db-1", 2, "the log fills")] {
-        let payload = encode(&broken(node, id, text), Encoding::Cbor).unwrap();
-        let topic = format!("tacit/1/default/u/{node}/event");
-        assert_eq!(runtime.block_on(collector.ingest().take(&topic, &payload, node)), Taken::Done);
+        office.hear(node, "event", &broken(node, id, text));
     }
     let of = |node: &str| {
         let list: Value = serde_json::from_str(&said(&["incidents", "--json"])).unwrap();
@@ -136,7 +107,7 @@ fn people_work_with_incidents() {
     let split = said(&["incident", "split", &web, "db-1/0202020202020202", "--note", "another disk"]);
     assert_eq!(split.lines().count(), 2, "{split}");
 
-    let replay = wait("a ranking", || Some(tacit(&["incident", "replay", &web], &url)).filter(|(good, _)| *good)).1;
+    let replay = wait("a ranking", || Some(office.tacit(&["incident", "replay", &web])).filter(|(good, _)| *good)).1;
     assert!(replay.contains("The same evidence gives the same ranking."), "{replay}");
     let web = web.as_str();
     for arguments in [vec!["incident", "show", web], vec!["incident", "why", web], vec!["digest"]] {
@@ -148,5 +119,5 @@ fn people_work_with_incidents() {
         assert!(serde_json::from_str::<Value>(&json).is_ok(), "{json}");
     }
     assert!(refused(&["digest", "--day", "someday"]).contains("\"someday\" is not a day"));
-    runtime.block_on(collector.stop());
+    office.close();
 }

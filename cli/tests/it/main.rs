@@ -11,4 +11,5 @@ mod incidents;
 mod map;
 mod model;
 mod notify;
+mod office;
 mod quiet;

@@ -1,14 +1,11 @@
 //! `tacit map`, `blast` and `path` against a collector.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tacit_collector::Collector;
-use tacit_collector::config::Config;
-use tacit_collector::ingest::Taken;
-use tacit_wire::codec::{Encoding, encode};
 use tacit_wire::message::{Edge, EndpointDef, Head, Links, OwnerKind, Protocol};
 use tacit_wire::{BootId, Num, Seq, StreamId};
+
+use crate::office::Office;
 
 fn links() -> Links {
     let now = jiff::Timestamp::now().as_millisecond();
@@ -64,34 +61,13 @@ fn links() -> Links {
     }
 }
 
-fn tacit(arguments: &[&str], collector: &str) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tacit"));
-    let output = command.args(arguments).args(["--collector", collector]).env("RUST_BACKTRACE", "0").output().unwrap();
-    let text = if output.status.success() { &output.stdout } else { &output.stderr };
-    (output.status.success(), String::from_utf8_lossy(text).into_owned())
-}
-
 #[test]
 fn the_map_is_shown_and_asked() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
-    config.mqtt.listen.set_port(0);
-    config.http.listen.set_port(0);
-    // Tests ask nobody's resolver.
-    config.map.reverse_dns = false;
-    let collector = runtime.block_on(Collector::start(&config)).unwrap();
-    let url = format!("http://{}", collector.http_address());
-    assert!(tacit(&["map"], &url).1.contains("No connection was seen"));
-    let payload = encode(&links(), Encoding::Cbor).unwrap();
-    let taken = runtime.block_on(collector.ingest().take("tacit/1/default/u/web-1/links", &payload, "web-1"));
-    assert_eq!(taken, Taken::Done);
+    let office = Office::open();
+    let said = |arguments: &[&str]| office.said(arguments);
+    assert!(office.tacit(&["map"]).1.contains("No connection was seen"));
+    office.hear("web-1", "links", &links());
     let deadline = Instant::now() + Duration::from_secs(20);
-    let said = |arguments: &[&str]| {
-        let (good, text) = tacit(arguments, &url);
-        assert!(good, "{arguments:?}: {text}");
-        text
-    };
     while !said(&["map"]).contains("nginx.service") {
         assert!(Instant::now() < deadline, "the map stays empty");
         std::thread::sleep(Duration::from_millis(100));
@@ -108,7 +84,7 @@ fn the_map_is_shown_and_asked() {
     let direct = ["web-1/nginx.service", "1", "ext:192.0.2.7:443"];
     assert!(blast.lines().any(|l| l.split_whitespace().eq(direct)), "{blast}");
     assert_eq!(said(&["path", "web-1", "ext:192.0.2.7:443"]), "web-1/nginx.service -> ext:192.0.2.7:443\n");
-    let (good, text) = tacit(&["blast", "nothing"], &url);
+    let (good, text) = office.tacit(&["blast", "nothing"]);
     assert!(!good && text.contains("\"nothing\" on the map does not exist"), "{text}");
     for time in ["yesterday", "yesterday 12:00", "2026-01-01", "3h ago"] {
         assert!(said(&["map", "--as-of", time]).contains("No connection was seen"), "{time}");
@@ -116,7 +92,7 @@ fn the_map_is_shown_and_asked() {
     assert!(
         said(&["map", "--diff", "yesterday", "now"]).contains("+ web-1/nginx.service -> ext:192.0.2.7:443 tcp/443")
     );
-    let (good, text) = tacit(&["map", "--as-of", "someday"], &url);
+    let (good, text) = office.tacit(&["map", "--as-of", "someday"]);
     assert!(!good && text.contains("is no time"), "{text}");
     // A hostile name moves no cursor and makes no line, whatever the format.
     for format in ["table", "dot", "mermaid"] {
@@ -124,5 +100,5 @@ fn the_map_is_shown_and_asked() {
         assert!(text.contains("[2Jnice") && !text.chars().any(|c| c.is_control() && c != '\n'), "{format}: {text:?}");
         assert_eq!(text.lines().filter(|l| l.trim_start().starts_with("nice")).count(), 0, "{format}: {text}");
     }
-    runtime.block_on(collector.stop());
+    office.close();
 }

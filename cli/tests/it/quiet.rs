@@ -1,39 +1,12 @@
 //! `tacit silence` and `tacit window` against a collector.
 
-use std::process::Command;
-
-use tacit_collector::Collector;
-use tacit_collector::config::Config;
-
-fn tacit(arguments: &[&str], collector: &str) -> (bool, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tacit"));
-    command.args(arguments).args(["--collector", collector]).env("RUST_BACKTRACE", "0").env("USER", "ana");
-    let output = command.output().unwrap();
-    let text = if output.status.success() { &output.stdout } else { &output.stderr };
-    (output.status.success(), String::from_utf8_lossy(text).into_owned())
-}
+use crate::office::Office;
 
 #[test]
 fn alarms_are_muted_and_heard_again() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let mut config = Config { data_dir: folder.path().join("data"), ..Config::default() };
-    config.mqtt.listen.set_port(0);
-    config.http.listen.set_port(0);
-    // Tests ask nobody's resolver.
-    config.map.reverse_dns = false;
-    let collector = runtime.block_on(Collector::start(&config)).unwrap();
-    let url = format!("http://{}", collector.http_address());
-    let said = |arguments: &[&str]| {
-        let (good, text) = tacit(arguments, &url);
-        assert!(good, "{arguments:?}: {text}");
-        text
-    };
-    let refused = |arguments: &[&str]| {
-        let (good, text) = tacit(arguments, &url);
-        assert!(!good, "{arguments:?}: {text}");
-        text
-    };
+    let office = Office::open();
+    let said = |arguments: &[&str]| office.said(arguments);
+    let refused = |arguments: &[&str]| office.refused(arguments);
 
     assert_eq!(said(&["silence", "list"]), "Nothing is silenced.\n");
     let made =
@@ -68,7 +41,7 @@ fn alarms_are_muted_and_heard_again() {
     let with = |more: &[&'static str], until: &str| -> (bool, String) {
         let mut arguments = add(more);
         arguments.extend(["--until".to_owned(), until.to_owned()]);
-        tacit(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &url)
+        office.tacit(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let (good, made) = with(&["--weekly", "Mon,tuesday"], &until);
     assert!(good && made.starts_with("Window 1 mutes node=~db-*, each mon, tue at 02:00 for 1 h, UTC; it "), "{made}");
@@ -89,5 +62,5 @@ fn alarms_are_muted_and_heard_again() {
     }
     assert_eq!(said(&["window", "end", "1"]), "Window 1 is over.\n");
     assert_eq!(said(&["window", "list"]).lines().count(), 2);
-    runtime.block_on(collector.stop());
+    office.close();
 }
