@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 use tacit_wire::Num;
 use tacit_wire::message::{CommandKind, EventKind, Phase, ResultBody};
 
+use crate::answer::Answer;
 use crate::messages::{birth, bytes, event, half, links, now_ms, settled_minute, summary, topic};
 use crate::schema::Described;
-use crate::site::{Answer, Site, obey};
+use crate::site::{Site, obey};
 
 const INCIDENT: &str = "/api/v1/incidents/1";
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::site::{Answer, Site};
+use crate::answer::Answer;
+use crate::site::Site;
 
 const RESOLVE: &str = "/api/v1/incidents/1/resolve";
 

@@ -5,6 +5,7 @@
 
 mod alertmanager;
 mod alerts;
+mod answer;
 mod api;
 #[path = "../../../cli/tests/story/browser.rs"]
 mod browser;
@@ -21,6 +22,7 @@ mod map_page;
 mod messages;
 mod metrics;
 mod notify;
+mod office;
 mod people;
 mod quiet;
 mod schema;

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::site::{Answer, Site};
+use crate::answer::Answer;
+use crate::site::Site;
 
 /// The document, and which of its operations were seen to answer well.
 pub struct Described {
