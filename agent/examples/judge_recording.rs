@@ -6,8 +6,7 @@
 //! cargo run --release -p tacit-agent --example judge_recording -- recording.jsonl [levels.csv] > parts.csv
 //! ```
 //!
-//! Columns: second, series, windows (mean), windows (root mean square), level (root mean square), level beyond what is far (likewise),
-//! alarm, whether an event is open, and the three series that are furthest from usual. A second file, when it is named, gets the
+//! Columns: second, series, windows, level, what of it is far (each root mean square over series), alarm, whether an event is open, and the three series that are furthest from usual. A second file, when it is named, gets the
 //! smoothed deviation of each series.
 
 use std::collections::HashMap;
@@ -21,8 +20,6 @@ use tacit_wire::{Attribute, SeriesDef, SeriesId};
 
 /// Slots for series.
 const MOST: usize = 1024;
-/// Smoothed deviations beyond this are far from usual.
-const FAR: f32 = 3.0;
 /// Weight of the newest deviation in the smoothed one, as in the detector.
 const SMOOTHING: f32 = 0.3;
 
@@ -36,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(path) => Some(BufWriter::new(std::fs::File::create(path)?)),
         None => None,
     };
-    println!("second,series,windows,windows_rms,level,far,alarm,open,furthest");
+    println!("second,series,windows,level,far,alarm,open,furthest");
     for (second, line) in (0_u64..).zip(BufReader::new(std::fs::File::open(path)?).lines()) {
         let mut values = vec![f32::NAN; MOST];
         for series in serde_json::from_str::<Vec<Value>>(&line?)? {
@@ -59,29 +56,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let step = detector.step(&values, second * 1000, second as i64 * 1000);
         while detector.refit_due() && !detector.refit_some(MOST)? {}
-        let mut power = [0.0_f32; 2];
         for (slot, level) in levels.iter_mut().enumerate().take(names.len()) {
             *level += SMOOTHING * (detector.z(slot) - *level);
-            if detector.scores()[slot] > 0.0 {
-                power[0] += level.powi(2);
-                power[1] += (level.abs() - FAR).max(0.0).powi(2);
-            }
         }
         if let Some(matrix) = &mut matrix {
             let row: Vec<String> = levels.iter().take(names.len()).map(|z| format!("{z:.2}")).collect();
             writeln!(matrix, "{}", row.join(","))?;
         }
-        let (parts, n) = (detector.parts(), step.series.max(1) as f32);
+        let parts = detector.parts();
         let mut far: Vec<(f32, &str)> = levels.iter().copied().zip(names.iter().map(String::as_str)).collect();
         far.sort_by(|a, b| b.0.abs().total_cmp(&a.0.abs()));
         let far: Vec<String> = far.iter().take(3).map(|(z, name)| format!("{name}={z:.1}")).collect();
         println!(
-            "{second},{},{:.4},{:.4},{:.4},{:.4},{:.3},{},{}",
+            "{second},{},{:.4},{:.4},{:.4},{:.3},{},{}",
             step.series,
-            parts.windows,
             parts.windows_rms,
-            (power[0] / n).sqrt(),
-            (power[1] / n).sqrt(),
+            parts.level,
+            parts.far,
             step.alarm,
             u8::from(step.open),
             far.join(" ").replace(',', ";"),

@@ -16,9 +16,7 @@ use crate::calibrate::RunningQuantile;
 /// The parts of a score, each usually about 1 (or 0 for [`Parts::flat`]).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Parts {
-    /// Whitened windows, mean over series: what a young node is judged by.
-    pub windows: f32,
-    /// The same, root mean square over series: a few that are far off weigh more than many that are a little.
+    /// Whitened windows, root mean square over series: a few that are far off weigh more than many that are a little.
     pub windows_rms: f32,
     /// State of the host.
     pub state: f32,
@@ -32,6 +30,8 @@ pub struct Parts {
     pub drift: f32,
     /// Smoothed deviations, root mean square over series: what a gross fault moves at once.
     pub level: f32,
+    /// How far smoothed deviations are beyond all that their series have shown so far, root mean square over series.
+    pub far: f32,
     /// Flat lines, summed over series.
     pub flat: f32,
     /// Number of series.
@@ -53,6 +53,9 @@ pub const MEASURED: usize = 6;
 pub struct Fusion {
     tails: [RunningQuantile; MEASURED],
 }
+
+/// Added to the score of a young node.
+const CALM: f32 = 0.3;
 
 /// Where the 99 % points start, in the order of [`Parts::measured`]: what quiet machines had.
 const START: [f32; MEASURED] = [1.0, 1.4, 1.4, 1.0, 0.4, 0.8];
@@ -82,10 +85,11 @@ impl Fusion {
         (severity, alarm + 2.0 * drift + 2.0 * season)
     }
 
-    /// What a node of less than a day is judged by: unusual movement and levels, which need no long acquaintance.
+    /// What a node of less than a day is judged by: levels, which need no long acquaintance, and the more what no series has shown yet.
     #[must_use]
     pub fn young(parts: &Parts) -> f32 {
-        parts.windows + parts.level
+        // What is there on the calmest machine: a ratio to next to nothing says nothing.
+        CALM + parts.level + 2.0 * parts.far
     }
 
     /// Learns one point.

@@ -19,6 +19,7 @@ pub mod graph;
 pub mod import;
 pub mod manifest;
 pub mod plain;
+mod reach;
 mod recent;
 mod recurring;
 pub mod runtime;

@@ -8,6 +8,7 @@
 //!         points u32, 3 × f32                                                          means of the state's features
 //!         longest run f32, changes u32                                                 flat lines
 //!         models u8, models × 14 × f32                                                 lag clusters
+//!         reach f32, points u32                                                        how far it has been from usual
 //!         season u8: 0, or 1, 144 × f16, deviation f32, points u32, points u32, 16 × f32
 //!         anchor u8: 0, or 1, mean f32, scale f32, points u32
 //! block:  count u8, count × key u64, then for each pair of them (the later first) 9 × f32    ties between series
@@ -29,7 +30,7 @@ use crate::whiten::WINDOW;
 const MAGIC: &[u8; 4] = b"TCTD";
 /// Of what is learned about the score of a foreign model.
 const FOREIGN: &[u8; 4] = b"TCTF";
-const VERSION: u16 = 4;
+const VERSION: u16 = 5;
 
 /// More series than this in a state file are not believed.
 const MAX_SERIES: usize = 20_000;
@@ -69,6 +70,8 @@ pub(crate) struct SavedSeries {
     pub state: ([f32; FEATURES], u32),
     pub flat: (f32, u32),
     pub clusters: Vec<[f32; NUMBERS]>,
+    /// How far it has been from usual, and the points behind that.
+    pub reach: (f32, u32),
     pub season: Option<Box<SavedSeason>>,
     pub anchor: Option<Anchor>,
 }
@@ -170,6 +173,7 @@ impl Writer {
         self.tail(s.flat);
         self.0.push(s.clusters.len().min(MODELS) as u8);
         s.clusters.iter().take(MODELS).for_each(|model| self.f32s(model));
+        self.tail(s.reach);
         self.0.push(u8::from(s.season.is_some()));
         if let Some(season) = &s.season {
             season.profile.iter().for_each(|p| self.0.extend_from_slice(&p.to_le_bytes()));
@@ -358,6 +362,7 @@ impl Reader<'_> {
             return Err(StateError::Damaged("too many models"));
         }
         let clusters = (0..models).map(|_| self.f32s()).collect::<Result<_, _>>()?;
+        let reach = self.tail()?;
         let season = match self.byte()? {
             0 => None,
             1 => Some(Box::new(self.season()?)),
@@ -368,7 +373,7 @@ impl Reader<'_> {
             1 => Some(Anchor { mean: self.f32()?, scale: self.f32()?, points: self.u32()? }),
             _ => return Err(StateError::Damaged("unknown anchor")),
         };
-        Ok(SavedSeries { key, level, windows, state, flat, clusters, season, anchor })
+        Ok(SavedSeries { key, level, windows, state, flat, clusters, reach, season, anchor })
     }
 
     fn season(&mut self) -> Result<SavedSeason, StateError> {

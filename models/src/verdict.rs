@@ -67,6 +67,8 @@ pub(crate) struct Judgement {
     pub reopened: bool,
     /// What is rare here was learned from this point.
     pub learn: bool,
+    /// Nothing is going on, and nothing dies away: the point tells what is usual.
+    pub usual: bool,
     /// The lasting level should now be taken for normal.
     pub accept_level: bool,
 }
@@ -280,7 +282,7 @@ impl Verdict {
         }
         if self.open.is_none() || self.persisting() {
             judgement.learn = !self.above || self.persisting();
-            self.learn(young, known - lift, in_a_row, most_of - lift, at_ms);
+            judgement.usual = self.learn(young, known - lift, in_a_row, most_of - lift, at_ms);
         }
         judgement
     }
@@ -301,10 +303,11 @@ impl Verdict {
         (log_smoothed(&mut self.young_smoothed, young, SMOOTHING), log_smoothed(&mut self.smoothed, known, weight))
     }
 
-    /// `known` and `most_of` are what remains of them after what recurs at this time of day.
-    fn learn(&mut self, young: f32, known: f32, in_a_row: f32, most_of: f32, at_ms: u64) {
+    /// `known` and `most_of` are what remains of them after what recurs at this time of day. Answers whether the point tells what
+    /// is usual.
+    fn learn(&mut self, young: f32, known: f32, in_a_row: f32, most_of: f32, at_ms: u64) -> bool {
         if self.above && self.open.is_none() && self.quantile.points > 0 {
-            return;
+            return false;
         }
         // A quantile of a few points is no measure of its own tail.
         if self.quantile.points > 300 {
@@ -319,13 +322,15 @@ impl Verdict {
         }
         let aftermath = AFTERMATH_POINTS * u64::from(self.period_ms);
         let over = self.disturbed_ms.is_none_or(|at| at_ms.saturating_sub(at) > aftermath);
-        if self.open.is_none() && over {
+        let usual = self.open.is_none() && over;
+        if usual {
             self.seen.learn(in_a_row, self.young.value);
         }
         // The quantile needs some minutes before a distance from it means anything; an event was counted when it opened.
         if self.open.is_none() && self.quantile.points > SETTLED && most_of.is_finite() {
             self.margin.learn(most_of - self.quantile.value, at_ms);
         }
+        usual
     }
 
     fn opens(&mut self, judgement: &mut Judgement, at_ms: u64) {

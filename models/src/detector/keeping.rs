@@ -33,6 +33,7 @@ impl Detector {
             state: learning.subspace.mean(slot),
             flat: learning.flat.slot(slot),
             clusters: learning.clusters.models(slot).to_vec(),
+            reach: learning.reach.slot(slot),
             season,
             anchor: learning.creep.as_ref().and_then(|c| c.anchor(slot)),
         })
@@ -61,6 +62,7 @@ impl Detector {
         learning.autocovariance.reset(slot, Some(series.windows));
         learning.flat.set_slot(slot, series.flat);
         learning.clusters.set_models(slot, &series.clusters);
+        learning.reach.reset(slot, Some(series.reach));
         if let Some(creep) = &mut learning.creep {
             creep.reset(slot, series.anchor);
         }

@@ -6,6 +6,7 @@ use crate::creep::Creep;
 use crate::drift::Drift;
 use crate::flat::Flat;
 use crate::graph::{Fitted, LAG_ROW, SEASON_ROW};
+use crate::reach::Reach;
 use crate::recent::Recent;
 use crate::season::Season;
 use crate::standardise::{Phase, Standardiser};
@@ -39,6 +40,7 @@ pub(super) struct Learning {
     pub clusters: Clusters,
     pub flat: Flat,
     pub drift: Drift,
+    pub reach: Reach,
     pub season: Option<Seasonal>,
     /// Slow detectors only: days pass in it.
     pub creep: Option<Creep>,
@@ -83,6 +85,7 @@ impl Learning {
             clusters: Clusters::new(capacity, half_window),
             flat: Flat::new(capacity, ties),
             drift: Drift::new(capacity),
+            reach: Reach::new(capacity, level),
             season: slow.then(seasonal),
             creep: slow.then(|| Creep::new(capacity, level)),
             rows: Recent::new(capacity, SLOW_MEAN),
@@ -100,6 +103,7 @@ impl Learning {
         self.clusters.reset(slot);
         self.flat.reset(slot);
         self.drift.reset(slot);
+        self.reach.reset(slot, None);
         if let Some(seasonal) = &mut self.season {
             seasonal.season.reset(slot);
             seasonal.autocovariance.reset(slot, None);

@@ -281,6 +281,11 @@ impl Detector {
         if judgement.learn {
             self.fusion.learn(&self.parts);
         }
+        if judgement.usual {
+            self.learning.reach.learn(&self.levels, &self.learning.present);
+        } else {
+            self.learning.reach.forget_pending();
+        }
         if judgement.accept_level {
             self.accept_levels();
         }
@@ -340,18 +345,20 @@ impl Detector {
         let (clusters, rest) = rest.split_at(n);
         let (season, blocks) = rest.split_at(if learning.season.is_some() { n } else { 0 });
         self.scores.fill(0.0);
-        let mut sums = Parts::default();
+        let (mut sums, mut known) = (Parts::default(), 0.0);
         for (column, slot) in columns.iter().enumerate() {
             let slot = *slot as usize;
             // A few missing points count as usual ones; more, and the series says nothing.
             if self.fitted[slot] && learning.present[slot] && (learning.seen[slot] as u16).count_ones() >= 12 {
                 self.scores[slot] = windows[column];
-                sums.windows += windows[column];
                 sums.windows_rms += windows[column] * windows[column];
                 sums.clusters += if learning.knows_movements(slot) { clusters[column] } else { 0.0 };
                 sums.season += season.get(column).copied().unwrap_or(0.0);
                 sums.drift += learning.drift.scores()[slot];
-                sums.level += self.levels[slot] * self.levels[slot];
+                let weight = learning.reach.known(slot);
+                known += weight;
+                sums.level += weight * self.levels[slot] * self.levels[slot];
+                sums.far += learning.reach.far(slot, self.levels[slot]).powi(2);
                 sums.flat += learning.flat.scores()[slot];
                 sums.series += 1;
             }
@@ -362,14 +369,14 @@ impl Detector {
         self.state = Some(smoothed);
         let share = 1.0 / sums.series.max(1) as f32;
         self.parts = Parts {
-            windows: sums.windows * share,
             windows_rms: (sums.windows_rms * share).sqrt(),
             state: smoothed[0].sqrt(),
             state_smoother: smoothed[1].sqrt(),
             season: sums.season * share,
             clusters: sums.clusters * share,
             drift: sums.drift * share,
-            level: (sums.level * share).sqrt(),
+            level: (sums.level / known.max(1e-6)).sqrt(),
+            far: (sums.far * share).sqrt(),
             flat: sums.flat,
             series: sums.series,
         };

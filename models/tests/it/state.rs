@@ -18,7 +18,7 @@ fn a_restart_keeps_bands_stage_and_counts_with_other_slots() {
     let saved = d.save();
     // What recurs by day and time of day; no lag cluster has been finished yet; ties are of a block of 32 and one of 8.
     let block = |n: usize| 1 + n * 8 + n * (n + 1) / 2 * 36;
-    assert_eq!(saved.len(), 134 + 8 * 144 + 40 * 124 + block(32) + block(8));
+    assert_eq!(saved.len(), 134 + 8 * 144 + 40 * 132 + block(32) + block(8));
     let mut back = Detector::restore(config(48, 1000), &saved).expect("just saved");
     for slot in 0..40 {
         assert!(back.bind(slot + 5, 1000 + slot as u64));
