@@ -26,6 +26,10 @@ const CLOSE_BELOW: f32 = -0.1;
 /// Points after an event, or after a start, that say nothing about what is usual.
 const AFTERMATH_POINTS: u64 = 180;
 
+/// Points after which the first day looks again at what is usual: series that have only just started make the first scores, and
+/// a quantile that began too high falls slowly.
+const LOOK_AGAIN: u32 = 120;
+
 /// Points of the running quantile before a distance from it means anything.
 const SETTLED: u32 = 600;
 
@@ -314,6 +318,9 @@ impl Verdict {
             self.tail.learn(known - self.quantile.value);
         }
         self.young.learn(young);
+        if self.young.points == LOOK_AGAIN {
+            self.young.value = self.young.value.min(young);
+        }
         self.quantile.learn(known);
         // What is seen inside an event is no measure of what is usual, even when its level is being learned, nor is what dies
         // away after it, also when the agent was started again meanwhile, nor what windows say that fill anew.
@@ -398,6 +405,20 @@ fn log_smoothed(smoothed: &mut Option<f32>, score: f32, weight: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Where all scores are high at first, as of series that have just started, the first day is not deaf for what comes later.
+    #[test]
+    fn a_disturbed_start_does_not_blunt_the_day() {
+        let config = DetectorConfig { capacity: 1, period_ms: 1000, budget_per_day: None };
+        let mut verdict = Verdict::new(&config);
+        let mut judged = |score: f32, second: u64| {
+            let at = Moment { mono_ms: second * 1000, wall_ms: 0 };
+            verdict.judge(score, score, Stage::FirstDay, at).transition
+        };
+        let raised = (0..900).filter(|second| judged(if *second < 60 { 3.0 } else { 1.0 }, *second).is_some()).count();
+        assert_eq!(raised, 0);
+        assert!((900..930).any(|second| judged(2.2, second).is_some()), "what is less than the first scores is found");
+    }
 
     /// A node that was started again right after an event: what dies away then must not raise the bar of the first day.
     #[test]

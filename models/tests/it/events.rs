@@ -77,7 +77,7 @@ fn what_comes_back_within_ten_minutes_is_the_same_event() {
 
 /// A level that lasts becomes normal by itself: learning pauses for as long as was learned before, an hour at most.
 fn a_lasting_level_becomes_normal(learned: u64, paused: std::ops::Range<u64>) {
-    let mut node = Node::new(40, 1000, 7);
+    let mut node = Node::new(40, 1000, 17);
     let mut d = detector(40, 1000, 1.0);
     quiet(&mut node, &mut d, learned as usize);
     found_after(&mut node, &mut d, 20).expect("found");
