@@ -30,7 +30,7 @@ pub struct Parts {
     pub drift: f32,
     /// Smoothed deviations, root mean square over series: what a gross fault moves at once.
     pub level: f32,
-    /// How far smoothed deviations are beyond all that their series have shown so far, root mean square over series.
+    /// How far smoothed deviations are beyond all that their series have shown so far, cubic mean over series: one of hundreds counts.
     pub far: f32,
     /// Flat lines, summed over series.
     pub flat: f32,

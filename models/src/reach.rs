@@ -5,7 +5,7 @@
 //! two. What goes well beyond a series' own reach is *far*; the rest, however large, is not. A fault that moves one series of three
 //! hundred is lost in a mean over all of them, and shows here.
 
-/// A series is far when it is this many times beyond its reach …
+/// A series is far when it is this many times beyond its reach, and a quarter as many again when it is only just known …
 const TIMES: f32 = 2.0;
 
 /// … which is taken to be at least this many deviations.
@@ -63,7 +63,11 @@ impl Reach {
     /// By how many deviations a level is beyond all that the slot's series has shown; 0 where it is not, or too little was seen.
     #[must_use]
     pub fn far(&self, slot: usize, level: f32) -> f32 {
-        if self.points[slot] < SHOWN { 0.0 } else { (level.abs() - TIMES * self.reach[slot].max(LEAST)).max(0.0) }
+        if self.points[slot] < SHOWN {
+            return 0.0;
+        }
+        let times = TIMES * (1.0 + 0.25 * SHOWN as f32 / self.points[slot] as f32);
+        (level.abs() - times * self.reach[slot].max(LEAST)).max(0.0)
     }
 
     /// Learns levels of an ordinary point.
@@ -107,8 +111,11 @@ mod tests {
         assert_eq!([reach.far(0, 9.0), reach.far(1, 9.0)], [0.0, 0.0], "too little was seen");
         assert!(reach.known(0) > 0.9);
         shown(&mut reach, &[0.5, 3.0], 61);
-        assert!((reach.far(0, -9.0) - 5.0).abs() < 1e-6, "twice two deviations are nothing new");
-        assert!((reach.far(1, 9.0) - 3.0).abs() < 0.1 && reach.far(1, 5.9) == 0.0);
+        let early = reach.far(0, -9.0);
+        shown(&mut reach, &[0.5, 3.0], 9 * SHOWN as usize);
+        assert!((reach.far(0, -9.0) - 4.9).abs() < 0.1, "some more than twice two deviations are nothing new");
+        assert!(early > 3.8 && early < 4.3, "less so at first: {early}");
+        assert!((reach.far(1, 9.0) - 2.85).abs() < 0.15 && reach.far(1, 6.0) == 0.0);
         reach.reset(1, None);
         assert!(
             reach.far(1, 9.0) == 0.0 && reach.known(1) < 0.01 && reach.far(0, 9.0) > 4.0,
@@ -119,7 +126,7 @@ mod tests {
     #[test]
     fn what_leads_up_to_an_event_is_not_learned() {
         let mut reach = Reach::new(2, 21_600.0);
-        shown(&mut reach, &[0.5, 0.5], 700);
+        shown(&mut reach, &[0.5, 0.5], 2000);
         shown(&mut reach, &[8.0, 0.5], 25);
         reach.forget_pending();
         shown(&mut reach, &[0.5, 0.5], 100);

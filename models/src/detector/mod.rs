@@ -38,6 +38,8 @@ pub const FIRST_FIT: u64 = 60;
 
 /// Weight of the newest deviation in the smoothed one.
 const LEVEL_SMOOTHING: f32 = 0.3;
+/// Most that the window of one series adds to its share of the blame: what its level may add at most.
+const ODD_MOST: f32 = 9.0;
 
 /// Weights of the newest squared length of the state in the two smoothed ones.
 const STATE_SMOOTHING: [f32; 2] = [0.3, 0.1];
@@ -293,15 +295,15 @@ impl Detector {
         step.after(&self.verdict, &judgement, score, series)
     }
 
-    /// What each slot adds beyond the usual 1 by its score and its level.
+    /// What each slot adds beyond the usual 1 by its score and its level, and the more by what it has not shown yet. A window may be odd
+    /// without bound where next to nothing happens; no series is to blame for that alone.
     fn attribute(&mut self, at_ms: u64) {
-        let parts = self.scores.iter().zip(&self.levels).zip(self.learning.flat.scores());
-        let excesses =
-            parts.map(
-                |((score, level), flat)| {
-                    if *score > 0.0 { (score - 1.0).max(0.0) + (level.abs() - 1.0).max(0.0) + flat } else { 0.0 }
-                },
-            );
+        let Learning { flat, reach, .. } = &self.learning;
+        let parts = self.scores.iter().zip(&self.levels).zip(flat.scores()).enumerate();
+        let excesses = parts.map(|(slot, ((score, level), flat))| {
+            let odd = (score - 1.0).clamp(0.0, ODD_MOST) + (level.abs() - 1.0).max(0.0) + 2.0 * reach.far(slot, *level);
+            if *score > 0.0 { odd + flat } else { 0.0 }
+        });
         self.attribution.follow(excesses, &self.verdict, at_ms);
     }
 
@@ -358,7 +360,7 @@ impl Detector {
                 let weight = learning.reach.known(slot);
                 known += weight;
                 sums.level += weight * self.levels[slot] * self.levels[slot];
-                sums.far += learning.reach.far(slot, self.levels[slot]).powi(2);
+                sums.far += learning.reach.far(slot, self.levels[slot]).powi(3);
                 sums.flat += learning.flat.scores()[slot];
                 sums.series += 1;
             }
@@ -376,7 +378,7 @@ impl Detector {
             clusters: sums.clusters * share,
             drift: sums.drift * share,
             level: (sums.level / known.max(1e-6)).sqrt(),
-            far: (sums.far * share).sqrt(),
+            far: (sums.far * share).cbrt(),
             flat: sums.flat,
             series: sums.series,
         };

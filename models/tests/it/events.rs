@@ -24,6 +24,20 @@ fn a_gross_fault_is_found_within_seconds() {
     }
 }
 
+/// A leak of files moves one series of two hundred.
+#[test]
+fn one_series_far_from_all_it_has_shown_is_found_on_the_first_day() {
+    let found = |seed: u64| {
+        let mut node = Node::new(200, 1000, seed);
+        let mut d = detector(200, 1000, 1.0);
+        quiet(&mut node, &mut d, 1200);
+        let slot = 10 * (seed as usize % 20) + 1;
+        (0..30).any(|_| step(&mut node, &mut d, |values| values[slot] *= 4.0).transition == Some(Transition::Open))
+    };
+    let found = (40..60).filter(|seed| found(*seed)).count();
+    assert!(found >= 14, "{found} of 20");
+}
+
 #[test]
 fn nothing_is_learned_inside_an_event_and_it_closes_when_the_fault_ends() {
     let mut node = Node::new(120, 1000, 5);
