@@ -44,7 +44,7 @@ pub struct List {
 #[derive(Debug, Clone, Args)]
 pub struct Mute {
     /// What to mute; all have to hold: node=web-1, 'family=~disk*|cpu', site!=lab. Fields are node, site, entity, source, kind,
-    /// family, text, or a label of an alert; in a pattern * is any text, ? one character, | stands between alternatives.
+    /// family, text, tag.KEY of a node, or a label of an alert; in a pattern * is any text, ? one character, | stands between alternatives.
     #[arg(value_name = "MATCHER")]
     pub matchers: Vec<Matcher>,
     /// Why.

@@ -11,11 +11,14 @@ const TacitMap = (() => {
   const BOX = { w: 156, h: 32, closed: 44, padding: 14, title: 24 };
   const OUTER = { x: 110, y: 26 }, INNER = { x: 54, y: 12 };
 
-  // The group of a vertex. Who is outside has no node: of a large map, those of one port are a group.
-  function groupOf(v, by, large) {
+  // The group of a vertex. Who is outside has no node: of a large map, those of one port are a group. By a tag, those whose node
+  // has none are alone.
+  function groupOf(v, by, large, tags) {
     if (by === "none") return null;
     if (v.kind === "external") return large ? (v.port ? "outside:" + v.port : "outside") : null;
-    return by === "site" ? v.site : v.node;
+    if (!by.startsWith("tag.")) return by === "site" ? v.site : v.node;
+    const key = by.slice(4), of = (tags || {})[v.node];
+    return of && of[key] !== undefined ? key + "=" + of[key] : null;
   }
 
   function titleOf(key) {
@@ -31,7 +34,7 @@ const TacitMap = (() => {
     const large = by !== "none" && view.vertices.length > FOLD;
     const groups = new Map();
     for (const v of view.vertices) {
-      const key = groupOf(v, by, large);
+      const key = groupOf(v, by, large, view.tags);
       if (key === null) continue;
       if (!groups.has(key)) groups.set(key, []);
       groups.get(key).push(v);
@@ -47,7 +50,7 @@ const TacitMap = (() => {
     }
     for (const v of view.vertices) {
       if (at.has(v.id)) continue;
-      const key = groupOf(v, by, large);
+      const key = groupOf(v, by, large, view.tags);
       put(vertex(v, key, by));
     }
     drawn.forEach((one, n) => { one.n = n; });

@@ -95,7 +95,7 @@
   function whole(view, diff) {
     if (!diff) return view;
     const known = new Set(view.vertices.map((v) => v.id));
-    return { vertices: view.vertices.concat(diff.vertices.filter((v) => !known.has(v.id))), edges: view.edges.concat(diff.vanished) };
+    return { tags: view.tags, vertices: view.vertices.concat(diff.vertices.filter((v) => !known.has(v.id))), edges: view.edges.concat(diff.vanished) };
   }
 
   // -- drawing ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ pub fn birth(node: &str, connection: u64) -> Birth {
         absent: Vec::new(),
         profile: Profile::Lean,
         interval_ms: 1000,
+        tags: Vec::new(),
     }
 }
 

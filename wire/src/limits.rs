@@ -22,5 +22,7 @@ pub const REASON: usize = 200;
 pub const LIST: usize = 8192;
 /// Most attributes of one series.
 pub const ATTRIBUTES: usize = 8;
+/// Most tags of a node.
+pub const TAGS: usize = 16;
 /// Most points of one row of a summary or recording.
 pub const POINTS: usize = 4096;

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use tacit_wire::limits::TAGS;
+
 use super::{Config, ProbeConfig, ScrapeConfig};
 use crate::context;
 use crate::source::probe::Target;
@@ -31,6 +33,7 @@ pub fn check(config: &Config) -> Result<(), Wrong> {
             "it is empty; give a folder the agent may write, as in \"/var/lib/tacit-agent\"",
         );
     }
+    tags(config)?;
     sampling(config)?;
     detect(config)?;
     publish(config)?;
@@ -48,6 +51,29 @@ pub fn check(config: &Config) -> Result<(), Wrong> {
                 format!("scrape[{i}].job"),
                 format!("{:?} is there twice; each job needs its own name", scrape.job),
             );
+        }
+    }
+    Ok(())
+}
+
+/// Keys are what patterns and addresses are made of; values are for people.
+fn tags(config: &Config) -> Result<(), Wrong> {
+    let tags = &config.node.tags;
+    if tags.len() > TAGS {
+        return wrong("node.tags", format!("{} tags: at most {TAGS}", tags.len()));
+    }
+    let is_key = |key: &str| {
+        (1..=36).contains(&key.len())
+            && key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b))
+    };
+    for (key, value) in tags {
+        if !is_key(key) {
+            return wrong("node.tags", format!("{key:?} is no key: 1 to 36 of a-z, 0-9, '-', '_' and '.'"));
+        }
+        let is_line = !value.contains(|c: char| c == ',' || c.is_control());
+        if value.trim() != value || !(1..=64).contains(&value.chars().count()) || !is_line {
+            let text = format!("{value:?}: write 1 to 64 characters in one line, without commas");
+            return wrong(format!("node.tags.{key}"), text);
         }
     }
     Ok(())

@@ -9,6 +9,7 @@ mod units;
 pub use check::loopback_url;
 pub use units::{AlarmBudget, Duration, Size};
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -60,6 +61,9 @@ pub struct NodeConfig {
     pub id: Option<NodeId>,
     /// Site, the group of nodes that share a topic prefix.
     pub site: SiteId,
+    /// What people say of this node: silences and routes ask for it, the map can be grouped by it, and nodes that share a tag
+    /// that others lack count as related.
+    pub tags: BTreeMap<String, String>,
     /// Where state is kept (learned models, outbox).
     pub data_dir: PathBuf,
 }
@@ -69,6 +73,7 @@ impl Default for NodeConfig {
         Self {
             id: None,
             site: "default".parse().expect("it has the right form"),
+            tags: BTreeMap::new(),
             data_dir: "/var/lib/tacit-agent".into(),
         }
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tacit_models::import::{Program, trial};
-use tacit_wire::NodeId;
 use tacit_wire::message::{Birth, ConfigState, Cost, ModelInForce, Report};
 use tacit_wire::series::dictionary_hash;
+use tacit_wire::{Attribute, NodeId};
 use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
@@ -396,6 +396,7 @@ impl Shared {
             absent: self.status().sampler.absent,
             profile: self.config.publish.profile.into(),
             interval_ms: u32::try_from(self.config.sampling.interval.as_millis()).unwrap_or(u32::MAX),
+            tags: self.config.node.tags.iter().map(|(key, value)| Attribute::new(key, value)).collect(),
         }
     }
 

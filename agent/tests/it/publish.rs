@@ -208,6 +208,7 @@ fn birth() -> Birth {
         absent: Vec::new(),
         profile: Profile::Lean,
         interval_ms: 1000,
+        tags: Vec::new(),
     }
 }
 

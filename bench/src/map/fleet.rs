@@ -77,6 +77,7 @@ pub fn birth(node: &str, address: &str, now_ms: i64) -> Result<Incoming> {
         absent: Vec::new(),
         profile: Profile::Lean,
         interval_ms: 1000,
+        tags: Vec::new(),
         node,
     };
     Ok(Incoming { site: site()?, received_ms: now_ms, bytes: 0, body: IncomingBody::Birth(Box::new(birth)) })

@@ -247,6 +247,7 @@ impl Node {
             absent: Vec::new(),
             profile: Profile::Full,
             interval_ms: 1000,
+            tags: Vec::new(),
         }
     }
 

@@ -126,6 +126,7 @@ fn birth() -> Birth {
         absent: Vec::new(),
         profile: Profile::Lean,
         interval_ms: 1000,
+        tags: Vec::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use super::map::{self, NodeEdges};
 use super::{Fact, Page, render};
 use crate::api::{self, ApiError, ApiState, NodeFilter, Path, Query};
 use crate::clock::now_ms;
-use crate::store::{IncidentQuery, NodeRecord, PointQuery, Presence};
+use crate::store::{IncidentQuery, NodeRecord, PointQuery, Presence, tag_words};
 
 #[derive(Template)]
 #[template(path = "nodes.html")]
@@ -180,6 +180,10 @@ fn facts(n: &NodeRecord) -> Vec<Fact> {
     ];
     if let Some(board) = &i.board {
         facts.push(Fact::new("Board", board));
+    }
+    if !b.tags.is_empty() {
+        let tags: Vec<String> = b.tags.iter().map(|t| tag_words(&t.key, &t.value)).collect();
+        facts.push(Fact::new("Tags", tags.join(", ")));
     }
     if !b.addresses.is_empty() {
         facts.push(Fact::new("Addresses", b.addresses.join(", ")));

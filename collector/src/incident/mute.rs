@@ -9,19 +9,20 @@ use super::correlator::alarms;
 use super::life::is_heard;
 use super::quiet::{MutedBy, Quiet, Subject};
 use super::scene::Scene;
-use crate::store::{EventRecord, Incident, IncidentId, IncidentState, NOWHERE};
+use crate::store::{EventRecord, Incident, IncidentId, IncidentState, NOWHERE, NodeTags};
 
 /// Through how many calls what is wrong with a service reaches who depends on it.
 const STEPS: usize = 3;
 /// An incident is muted by another when it begins this long after it at most.
 const AFTER_MS: i64 = 15 * 60_000;
 
-/// What mutes an incident with these events: all that lasts has to be muted, by whatever; or all that alarmed, when it is over.
+/// What mutes an incident with these events, given sites and tags of nodes: all that lasts has to be muted, by whatever; or all
+/// that alarmed, when it is over.
 #[must_use]
 pub fn by_people(
     events: &[EventRecord],
     quiet: &Quiet,
-    sites: &HashMap<NodeId, SiteId>,
+    (sites, tags): (&HashMap<NodeId, SiteId>, &NodeTags),
     now_ms: i64,
 ) -> Option<MutedBy> {
     let none = BTreeMap::new();
@@ -39,6 +40,7 @@ pub fn by_people(
             family: record.outside.as_ref().map_or(&about.family, |o| &o.family),
             text: &record.event.text,
             labels: record.outside.as_ref().map_or(&none, |o| &o.labels),
+            tags: tags.get(&record.event.head.node).unwrap_or(&none),
         };
         let by = quiet.mutes(&subject, now_ms)?;
         first.get_or_insert(by);
@@ -92,23 +94,36 @@ mod tests {
 
     #[test]
     fn all_that_lasts_has_to_be_muted() {
-        let sites = HashMap::new();
+        let (sites, tags) = (HashMap::new(), NodeTags::new());
+        let places = (&sites, &tags);
         let mut events = vec![event(1, EventKind::Rule, Phase::Open, 0), event(2, EventKind::Context, Phase::Open, 0)];
-        let by = by_people(&events, &silence("web-1"), &sites, 50);
+        let by = by_people(&events, &silence("web-1"), places, 50);
         assert_eq!(by.map(|b| b.to_string()).as_deref(), Some("silence 3"));
-        assert_eq!(by_people(&events, &silence("web-1"), &sites, 100), None, "it is over");
+        assert_eq!(by_people(&events, &silence("web-1"), places, 100), None, "it is over");
         let mut other = event(3, EventKind::Rule, Phase::Open, 0);
         other.event.head.node = "db-1".parse().unwrap();
         events.push(other.clone());
-        assert_eq!(by_people(&events, &silence("web-1"), &sites, 50), None);
+        assert_eq!(by_people(&events, &silence("web-1"), places, 50), None);
         other.event.phase = Phase::Close;
         events[2] = other;
-        assert!(by_people(&events, &silence("web-1"), &sites, 50).is_some(), "what is over disturbs nobody");
+        assert!(by_people(&events, &silence("web-1"), places, 50).is_some(), "what is over disturbs nobody");
         events[0].event.phase = Phase::Close;
-        assert_eq!(by_people(&events, &silence("web-1"), &sites, 50), None, "all are over, and one was not silenced");
+        assert_eq!(by_people(&events, &silence("web-1"), places, 50), None, "all are over, and one was not silenced");
         events.pop();
-        assert!(by_people(&events, &silence("web-1"), &sites, 50).is_some(), "it came and went in silence");
-        assert_eq!(by_people(&[], &silence("web-1"), &sites, 50), None);
+        assert!(by_people(&events, &silence("web-1"), places, 50).is_some(), "it came and went in silence");
+        assert_eq!(by_people(&[], &silence("web-1"), places, 50), None);
+    }
+
+    #[test]
+    fn a_silence_may_ask_for_a_tag() {
+        let node: NodeId = "web-1".parse().unwrap();
+        let role = |value: &str| NodeTags::from([(node.clone(), [("role".to_owned(), value.to_owned())].into())]);
+        let mut quiet = silence("web-1");
+        quiet.silences[0].matchers = vec!["tag.role=~web|cache".parse().unwrap()];
+        let events = [event(1, EventKind::Rule, Phase::Open, 0)];
+        let by = |tags: &NodeTags| by_people(&events, &quiet, (&HashMap::new(), tags), 50);
+        assert!(by(&role("web")).is_some());
+        assert!(by(&role("db")).is_none() && by(&NodeTags::new()).is_none());
     }
 
     #[test]
@@ -121,7 +136,7 @@ mod tests {
             server_node: Some("db-1".parse().unwrap()),
             infrastructure: false,
         };
-        scene.renew(&[pair], &[]);
+        scene.renew(&[pair], &[], &NodeTags::new());
         let head = |unsure| CauseHead {
             entity: "db-1/postgres".into(),
             kind: EntityKind::Service,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::about::node_of;
 use super::group::{EntityNo, FamilyNo, Numbers, Relations, TagNo, Topology};
 use crate::map::book::Pair;
-use crate::store::AddressClaim;
+use crate::store::{AddressClaim, NodeTags, tag_words};
 
 /// Lengths of networks that hosts of one rack, and of one hall, are believed to share, by version of the protocol.
 const SUBNET_BITS: [[u32; 2]; 2] = [[24, 16], [64, 48]];
@@ -79,8 +79,8 @@ impl Scene {
     }
 
     /// Takes over what the map and the inventory say now.
-    pub fn renew(&mut self, pairs: &[Pair], claims: &[AddressClaim]) {
-        let made_of = digest(pairs, claims, self.named.len());
+    pub fn renew(&mut self, pairs: &[Pair], claims: &[AddressClaim], said: &NodeTags) {
+        let made_of = digest(pairs, claims, said, self.named.len());
         if made_of == self.made_of {
             return;
         }
@@ -116,6 +116,11 @@ impl Scene {
             for subnet in subnets(&claim.address) {
                 tags.insert((host, TagNo(self.tags.number(&format!("net {subnet} {}", claim.site)))));
             }
+        }
+        for (node, said) in said {
+            let host = self.number(node.as_str());
+            let words = said.iter().map(|(key, value)| format!("tag {}", tag_words(key, value)));
+            tags.extend(words.map(|words| (host, TagNo(self.tags.number(&words)))));
         }
         let list = |set: BTreeSet<(EntityNo, EntityNo)>| set.into_iter().collect::<Vec<_>>();
         let tags: Vec<(EntityNo, TagNo)> = self.telling(tags);
@@ -163,11 +168,14 @@ impl Scene {
     }
 }
 
-fn digest(pairs: &[Pair], claims: &[AddressClaim], named: usize) -> u64 {
+fn digest(pairs: &[Pair], claims: &[AddressClaim], said: &NodeTags, named: usize) -> u64 {
     let mut hasher = DefaultHasher::new();
     pairs.hash(&mut hasher);
     for claim in claims.iter().filter(|c| c.until.is_none()) {
         (claim.site.as_str(), claim.node.as_str(), &claim.address).hash(&mut hasher);
+    }
+    for (node, tags) in said {
+        (node.as_str(), tags).hash(&mut hasher);
     }
     named.hash(&mut hasher);
     hasher.finish().max(1)
@@ -220,16 +228,37 @@ mod tests {
         let unit = scene.entity("db-1/postgresql.service");
         assert!(scene.is_stale());
         let claims = [claim("db-1", "10.0.1.4"), claim("web-1", "10.0.2.4"), claim("web-2", "10.0.2.5")];
-        scene.renew(&[pair("web-1/api", "db-1/postgresql.service")], &claims);
+        scene.renew(&[pair("web-1/api", "db-1/postgresql.service")], &claims, &NodeTags::new());
         let host = scene.relations().host(unit);
         assert_eq!(scene.name(host), Some("db-1"));
         let (one, two) = (scene.entity("web-1"), scene.entity("web-2"));
-        scene.renew(&[pair("web-1/api", "db-1/postgresql.service")], &claims);
+        scene.renew(&[pair("web-1/api", "db-1/postgresql.service")], &claims, &NodeTags::new());
         let tags = |e| scene.relations().tags(e);
         // All are in one site, which says nothing; two of them are in one network.
         assert_eq!((tags(one).len(), tags(one)), (1, tags(two)));
         assert_ne!(tags(one), tags(host));
         assert!(scene.relations().neighbours(host).contains(&one), "an edge of services is one of their nodes");
+    }
+
+    #[test]
+    fn tags_relate_the_nodes_that_share_them() {
+        let mut scene = Scene::default();
+        let nodes = ["db-1", "db-2", "web-1"].map(|node| (node, scene.entity(node)));
+        let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let said: NodeTags = nodes
+            .iter()
+            .map(|(node, _)| (node.parse().unwrap(), [tag("env", "live"), tag("role", &node[..node.len() - 2])].into()))
+            .collect();
+        scene.renew(&[], &[], &said);
+        let tags = |n: usize| scene.relations().tags(nodes[n].1);
+        // All are `env=live`, which says nothing.
+        assert_eq!((tags(0).len(), tags(0)), (1, tags(1)));
+        assert_ne!(tags(0), tags(2));
+        let version = scene.relations().version();
+        scene.renew(&[], &[], &said);
+        assert_eq!(scene.relations().version(), version);
+        scene.renew(&[], &[], &NodeTags::new());
+        assert_ne!(scene.relations().version(), version);
     }
 
     #[test]
@@ -248,18 +277,18 @@ mod tests {
     fn nothing_is_made_anew_while_nothing_changes() {
         let mut scene = Scene::default();
         let pairs = [pair("a/x", "b/y"), pair("b/y", "c/z")];
-        scene.renew(&pairs, &[]);
+        scene.renew(&pairs, &[], &NodeTags::new());
         let version = scene.relations().version();
-        scene.renew(&pairs, &[]);
+        scene.renew(&pairs, &[], &NodeTags::new());
         assert_eq!(scene.relations().version(), version);
-        scene.renew(&pairs[..1], &[]);
+        scene.renew(&pairs[..1], &[], &NodeTags::new());
         assert_ne!(scene.relations().version(), version);
     }
 
     #[test]
     fn callers_depend_on_callees_through_steps() {
         let mut scene = Scene::default();
-        scene.renew(&[pair("a/x", "b/y"), pair("b/y", "c/z")], &[]);
+        scene.renew(&[pair("a/x", "b/y"), pair("b/y", "c/z")], &[], &NodeTags::new());
         assert!(scene.depends("a/x", "b/y", 1) && scene.depends("a/x", "c/z", 2) && scene.depends("a/x", "c", 2));
         assert!(!scene.depends("a/x", "c/z", 1) && !scene.depends("c/z", "a/x", 3));
     }

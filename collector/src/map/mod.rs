@@ -167,6 +167,7 @@ impl Map {
             vertices.extend(self.store.map_vertices(unknown.into_iter().collect()).await?);
         }
         self.give_hostnames(&mut vertices);
+        let tags = self.store.node_tags().await?;
         self.with_book(move |book| {
             let mut view = MapView::new(from, to, edges.into_values().collect(), vertices);
             view.coverage.conflicts = book.conflicts();
@@ -174,6 +175,7 @@ impl Map {
             if selection != Selection::default() {
                 view.select(&selection, &book.names);
             }
+            view.tags = view::tags_of(&view.vertices, tags);
             view
         })
         .await

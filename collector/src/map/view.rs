@@ -1,15 +1,16 @@
 //! The map of a time as the API gives it.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
+use tacit_wire::NodeId;
 use tacit_wire::message::Protocol;
 use utoipa::ToSchema;
 
 use super::coverage::Coverage;
 use super::exclusion::by_exclusion;
 use super::names::Names;
-use crate::store::{EdgeFigures, Figures, Vertex, VertexKind};
+use crate::store::{EdgeFigures, Figures, NodeTags, Vertex, VertexKind};
 
 /// An edge with what it did, seen from the client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -123,6 +124,10 @@ pub struct MapView {
     pub edges: Vec<MapEdge>,
     /// How much of it is known on both ends.
     pub coverage: Coverage,
+    /// Tags of the nodes that are on it, as they are now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, BTreeMap<String, String>>)]
+    pub tags: NodeTags,
 }
 
 /// What of the map is asked for.
@@ -147,8 +152,9 @@ impl MapView {
         by_exclusion(&mut edges, &by_id);
         let mut edges: Vec<MapEdge> = edges.iter().map(MapEdge::from).collect();
         edges.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut view =
-            Self { from_ms, to_ms, vertices: by_id.into_values().collect(), edges, coverage: Coverage::default() };
+        let vertices = by_id.into_values().collect();
+        let (coverage, tags) = (Coverage::default(), NodeTags::new());
+        let mut view = Self { from_ms, to_ms, vertices, edges, coverage, tags };
         view.drop_lonely();
         view.coverage = Coverage::of(&view);
         view
@@ -185,6 +191,14 @@ impl MapView {
         let of_nodes = std::mem::take(&mut self.coverage);
         self.coverage = Coverage { nodes: of_nodes.nodes, conflicts: of_nodes.conflicts, ..Coverage::of(self) };
     }
+}
+
+/// Tags of the nodes of these vertices, out of those of all.
+#[must_use]
+pub fn tags_of(vertices: &[Vertex], mut all: NodeTags) -> NodeTags {
+    let nodes: BTreeSet<&NodeId> = vertices.iter().filter_map(|v| v.node.as_ref()).collect();
+    all.retain(|node, _| nodes.contains(node));
+    all
 }
 
 /// Whether an edge is on the map of a time.

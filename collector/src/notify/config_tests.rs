@@ -41,6 +41,7 @@ fn every_kind_can_be_configured() {
         receivers = ["chat", "m"]
         sites = ["lab"]
         nodes = ["db-*"]
+        tags = ["role=db*"]
         min_severity = 0.7
         continue = true
         [[notify.route]]

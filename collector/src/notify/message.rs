@@ -134,6 +134,9 @@ pub struct Message {
     pub node_count: usize,
     /// Their sites.
     pub sites: Vec<String>,
+    /// Their tags, as `role=db`, at most fifty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Services and other things concerned, at most fifty.
     pub entities: Vec<String>,
     /// Who is thought to be behind it.
@@ -193,6 +196,7 @@ impl Message {
             nodes: incident.nodes.iter().take(NAMES_MAX).map(ToString::to_string).collect(),
             node_count: incident.nodes.len(),
             sites,
+            tags: Vec::new(),
             entities: incident.entities.iter().take(NAMES_MAX).map(|e| short(e)).collect(),
             cause,
             events: incident.events,
@@ -209,6 +213,13 @@ impl Message {
         };
         message.labels = message.fresh_labels();
         message
+    }
+
+    /// The same of nodes with these tags.
+    #[must_use]
+    pub fn tagged(mut self, tags: impl IntoIterator<Item = String>) -> Self {
+        self.tags = tags.into_iter().take(NAMES_MAX).collect();
+        self
     }
 
     /// A message that says that messages arrive.
@@ -229,6 +240,7 @@ impl Message {
             nodes: Vec::new(),
             node_count: 0,
             sites: Vec::new(),
+            tags: Vec::new(),
             entities: Vec::new(),
             cause: None,
             events: 0,

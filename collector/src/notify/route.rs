@@ -17,6 +17,8 @@ pub struct RouteConfig {
     pub sites: Vec<String>,
     /// One of its nodes is like one of these.
     pub nodes: Vec<String>,
+    /// One of the tags of its nodes is like one of these, written as in `role=db*`.
+    pub tags: Vec<String>,
     /// One of the services and other things it concerns is like one of these.
     pub entities: Vec<String>,
     /// It is at least so bad, 0 to 1.
@@ -36,8 +38,11 @@ impl RouteConfig {
         if let Some(stranger) = self.receivers.iter().find(|name| !told(name)) {
             return Err(format!("receivers: there is no receiver {stranger:?} that can be told"));
         }
-        if [&self.sites, &self.nodes, &self.entities].into_iter().flatten().any(String::is_empty) {
+        if [&self.sites, &self.nodes, &self.tags, &self.entities].into_iter().flatten().any(String::is_empty) {
             return Err("an empty pattern fits nothing: write \"*\" for all".into());
+        }
+        if let Some(pattern) = self.tags.iter().find(|pattern| !pattern.contains('=') && *pattern != "*") {
+            return Err(format!("tags: {pattern:?} fits no tag: write KEY=VALUE, as in \"role=db*\""));
         }
         if (0.0..=1.0).contains(&self.min_severity) {
             Ok(())
@@ -53,6 +58,7 @@ impl RouteConfig {
         message.severity >= f64::from(self.min_severity) - 1e-6
             && any(&self.sites, &message.sites)
             && any(&self.nodes, &message.nodes)
+            && any(&self.tags, &message.tags)
             && any(&self.entities, entities)
     }
 }
@@ -145,6 +151,10 @@ mod tests {
         assert_eq!(told(&i, "lab"), ["chat", "rest"]);
         i.nodes.push("db-7".parse().unwrap());
         assert_eq!(told(&i, "lab"), ["chat", "db"]);
+        let tagged = Message::about(&incident(1), Vec::new(), "").tagged(["role=web".to_owned()]);
+        let by_tag = [route("chat", |r| r.tags = vec!["role=w*".into()]), route("rest", |_| {})];
+        assert_eq!(receivers(&by_tag, &all, &tagged), ["chat"].into());
+        assert_eq!(receivers(&by_tag, &all, &Message::about(&incident(1), Vec::new(), "")), ["rest"].into());
         let message = Message::about(&i, Vec::new(), "");
         assert_eq!(receivers(&[], &all, &message).len(), 4, "without routes all are told");
         assert!(receivers(&routes[1..2], &all, &Message::about(&incident(1), Vec::new(), "")).is_empty());

@@ -9,12 +9,14 @@ mod map;
 mod notifications;
 mod quiet;
 pub mod sqlite;
+mod tags;
 mod types;
 
 pub use correlation::*;
 pub use map::*;
 pub use notifications::*;
 pub use quiet::*;
+pub use tags::*;
 pub use types::*;
 
 use std::collections::HashMap;
@@ -232,6 +234,9 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
 
     /// Which node had which address at or after a time; who named an address first comes first.
     async fn address_claims(&self, since_ms: i64) -> Result<Vec<AddressClaim>, StoreError>;
+
+    /// What people said of nodes, as their newest births have it.
+    async fn node_tags(&self) -> Result<NodeTags, StoreError>;
 
     /// Writes a part of an hour of the map; rows that are there are replaced.
     async fn save_map_hour(&self, part: MapHour) -> Result<(), StoreError>;

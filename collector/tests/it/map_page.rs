@@ -1,6 +1,7 @@
 //! The page of the map: whole without its script, unmoved by hostile names, and drawn in a browser.
 
 use serde_json::{Value, json};
+use tacit_wire::Attribute;
 use tacit_wire::message::Birth;
 
 use crate::browser::Browser;
@@ -15,7 +16,8 @@ async fn site_with_a_map(owner: &str) -> (Site, [Node; 2]) {
     let site = Site::start().await;
     let (web, db) = (site.node("web-1").await, site.node("db-1").await);
     for (node, name, address) in [(&web, "web-1", "10.0.0.1"), (&db, "db-1", "10.0.0.2")] {
-        node.say("birth", &Birth { addresses: vec![address.into()], ..birth(name, 1) }).await;
+        let tags = vec![Attribute::new("role", &name[..name.len() - 2])];
+        node.say("birth", &Birth { addresses: vec![address.into()], tags, ..birth(name, 1) }).await;
     }
     let minute = settled_minute();
     web.say("links", &links("web-1", 1, minute, vec![half(owner, false, "10.0.0.2", 5432, &[40_001])])).await;
@@ -29,6 +31,9 @@ async fn site_with_a_map(owner: &str) -> (Site, [Node; 2]) {
 async fn the_map_is_whole_without_its_script() {
     let (site, _nodes) = site_with_a_map("nginx.service").await;
     let described = Described::of(&site).await;
+    let map = site.json("/api/v1/map").await;
+    assert_eq!(map["tags"], json!({ "db-1": { "role": "db" }, "web-1": { "role": "web" } }));
+    assert!(page(&site, "/nodes/db-1", 200).await.says("role=db"));
     let edge = "web-1/nginx.service%3Edb-1/postgresql.service:tcp/5432";
     let earlier = now_ms() - 3 * 3_600_000;
     for (query, words) in [
@@ -41,6 +46,7 @@ async fn the_map_is_whole_without_its_script() {
                 "1 of 1 edges between nodes (100.0 %)",
             ],
         ),
+        ("?group=tag.role".into(), vec!["by role", "One edge."]),
         ("?sort=rtt&group=none&infrastructure=true".into(), vec!["One edge.", "1.0 ms"]),
         (format!("?edge={edge}"), vec!["First seen", "reports, level 2", "Connects an hour", "tcp/5432"]),
         ("?show=db-1/postgresql.service".into(), vec!["Incoming", "Clients", "It connects to nobody."]),

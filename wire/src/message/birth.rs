@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Check, Invalid, Message};
 use crate::id::{BootId, Digest, NodeId, Seq, StreamId};
-use crate::limits::LIST;
+use crate::limits::{LIST, TAGS};
 use crate::message::Profile;
 use crate::open_enum::open_enum;
+use crate::series::Attribute;
 
 open_enum! {
     /// How far a node's detector has learned.
@@ -214,6 +215,11 @@ pub struct Birth {
     /// Sampling interval in milliseconds.
     #[n(17)]
     pub interval_ms: u32,
+    /// What people said of this node, in the order of keys: `rack` = `b3`, `role` = `db`.
+    #[n(18)]
+    #[cbor(skip_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Attribute>,
 }
 
 impl Message for Birth {
@@ -240,6 +246,8 @@ impl Message for Birth {
             .list("outbox", &self.outbox, 64)
             .list("absent", &self.absent, 256)
             .each(&self.absent, |c, a| c.name("absent.source", &a.source).text("absent.reason", &a.reason))
+            .list("tags", &self.tags, TAGS)
+            .each(&self.tags, |c, t| c.name("tag.key", &t.key).name("tag.value", &t.value))
             .done()
     }
 }

@@ -160,7 +160,7 @@ structs! {
     LaneRange { stream lane oldest newest }
     Birth {
         node boot connection agent clock identity addresses listeners epoch series dictionary models config capabilities
-        outbox absent profile interval_ms
+        outbox absent profile interval_ms tags
     }
     Death { node boot connection reason }
     Row { id mean min max }

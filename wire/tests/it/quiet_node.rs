@@ -254,6 +254,7 @@ pub fn birth(noise: &mut Noise) -> Birth {
             .into(),
         profile: Profile::Lean,
         interval_ms: 1000,
+        tags: Vec::new(),
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Group {
     Node,
     /// A box for each site.
     Site,
+    /// A box for each value of a tag, `tag.KEY`; nodes without it stand alone.
+    Tag,
     /// No boxes.
     None,
 }
@@ -113,7 +115,10 @@ impl Asked {
         let mut asked = Self { given, ..Self::default() };
         asked.filter = asked.filter()?;
         asked.diff = asked.time("diff")?;
-        asked.group = asked.choice("group", &[(Group::Node, "node"), (Group::Site, "site"), (Group::None, "none")])?;
+        asked.group = match asked.text("group") {
+            Some(text) if text.strip_prefix("tag.").is_some_and(|key| !key.is_empty()) => Group::Tag,
+            _ => asked.choice("group", &[(Group::Node, "node"), (Group::Site, "site"), (Group::None, "none")])?,
+        };
         asked.sort = asked.choice("sort", &Sort::ALL)?;
         asked.skip = asked.number("skip", "a whole number")?.unwrap_or(0);
         Ok(asked)
@@ -286,6 +291,7 @@ mod tests {
             page.link(&[("show", "web-1/a b&c>é")]),
             "/map?to=2026-01-31T12:00&group=site&show=web-1/a%20b%26c%3E%C3%A9"
         );
+        assert_eq!(asked(&[("group", "tag.rack")]).unwrap().group, Group::Tag);
         assert_eq!(page.link(&[("to", ""), ("group", "")]), "/map");
         assert_eq!(page.link(&[("skip", "200"), ("to", "")]), "/map?group=site&skip=200");
         assert_eq!(page.of_map(), "/api/v1/map?to=1769860800000&infrastructure=false");
@@ -316,6 +322,7 @@ mod tests {
             ("nothing", "1", "there is no parameter \"nothing\""),
             ("to", "yesterday", "to is not a time: \"yesterday\""),
             ("group", "rack", "group is \"rack\", none of node, site, none"),
+            ("group", "tag.", "group is \"tag.\", none of node, site, none"),
             ("connects", "many", "connects is not a number a second: \"many\""),
             ("failing", "yes", "failing is \"yes\", none of false, true"),
             ("skip", "-1", "skip is not a whole number"),

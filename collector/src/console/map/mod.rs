@@ -8,6 +8,8 @@ mod details;
 mod rows;
 mod sections;
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -92,7 +94,7 @@ struct Form {
     failing: bool,
     infrastructure: bool,
     outside: bool,
-    groups: [(&'static str, &'static str, bool); 3],
+    groups: Vec<(String, String, bool)>,
     find: String,
     blast: String,
     path_from: String,
@@ -109,7 +111,7 @@ struct Draw {
     diff: String,
     blast: String,
     path: String,
-    group: &'static str,
+    group: String,
     open: String,
     find: String,
     show: String,
@@ -247,11 +249,7 @@ fn form(asked: &Asked, view: &MapView) -> Form {
         failing: asked.filter.failing == Some(true),
         infrastructure: asked.filter.infrastructure == Some(true),
         outside: asked.filter.outside != Some(false),
-        groups: [
-            ("node", "by node", asked.group == Group::Node),
-            ("site", "by site", asked.group == Group::Site),
-            ("none", "not at all", asked.group == Group::None),
-        ],
+        groups: groups(asked, view),
         find: text("find"),
         blast: text("blast"),
         path_from: text("path_from"),
@@ -262,6 +260,19 @@ fn form(asked: &Asked, view: &MapView) -> Form {
     }
 }
 
+/// How the drawing may be grouped, and how it is: value, words, whether it is chosen.
+fn groups(asked: &Asked, view: &MapView) -> Vec<(String, String, bool)> {
+    let mut keys: BTreeSet<&str> = view.tags.values().flatten().map(|(key, _)| key.as_str()).collect();
+    // Nobody on this map may have what is asked for.
+    let chosen = asked.text("group").and_then(|text| text.strip_prefix("tag.")).filter(|key| !key.is_empty());
+    keys.extend(chosen);
+    let fixed = |value: &str, words: &str, group| (value.to_owned(), words.to_owned(), asked.group == group);
+    let mut all = vec![fixed("node", "by node", Group::Node), fixed("site", "by site", Group::Site)];
+    all.extend(keys.into_iter().map(|key| (format!("tag.{key}"), format!("by {key}"), chosen == Some(key))));
+    all.push(fixed("none", "not at all", Group::None));
+    all
+}
+
 fn draw(asked: &Asked) -> Draw {
     let text = |key| asked.text(key).unwrap_or_default().to_owned();
     Draw {
@@ -269,11 +280,7 @@ fn draw(asked: &Asked) -> Draw {
         diff: asked.of_difference(),
         blast: asked.of_blast(),
         path: asked.of_path(),
-        group: match asked.group {
-            Group::Node => "node",
-            Group::Site => "site",
-            Group::None => "none",
-        },
+        group: asked.text("group").unwrap_or("node").to_owned(),
         open: text("open"),
         find: text("find"),
         show: text("show"),

@@ -22,7 +22,7 @@ use super::quiet::Quiet;
 use crate::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::map::Map;
-use crate::store::{EventKey, EventQuery, EventRecord, Held, IncidentId, Store, StoreError};
+use crate::store::{EventKey, EventQuery, EventRecord, Held, IncidentId, NodeTags, Store, StoreError};
 use sweep::Ranked;
 
 /// Events taken at once, and how often in one round: what is taken has to be looked at, whatever comes meanwhile.
@@ -52,6 +52,7 @@ pub struct Judge {
     correlator: Correlator,
     neighbours: Neighbours,
     sites: HashMap<NodeId, SiteId>,
+    tags: NodeTags,
     quiet: Quiet,
     /// The newest phases that are held, so that they are not taken twice.
     held: Arc<Held>,
@@ -74,6 +75,7 @@ impl Judge {
             correlator: Correlator::default(),
             neighbours: Neighbours::default(),
             sites: HashMap::new(),
+            tags: NodeTags::new(),
             quiet: Quiet::default(),
             held: Arc::default(),
             dirty: BTreeMap::new(),
@@ -181,7 +183,8 @@ impl Judge {
             self.sites.insert(claim.node.clone(), claim.site.clone());
             self.correlator.watched_since(claim.node.clone(), claim.since);
         }
-        self.correlator.scene.renew(&pairs, &claims);
+        self.tags = self.store.node_tags().await?;
+        self.correlator.scene.renew(&pairs, &claims, &self.tags);
         self.neighbours = Neighbours::new(&pairs);
         Ok(())
     }

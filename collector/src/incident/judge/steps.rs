@@ -164,7 +164,7 @@ impl Judge {
             return self.adopt(events, id, "the same, or the same machine, again", now_ms).await;
         }
         let Some(mut change) = life::open(&events, why, parent, now_ms) else { return Ok(()) };
-        if let Some(by) = mute::by_people(&events, &self.quiet, &self.sites, now_ms) {
+        if let Some(by) = mute::by_people(&events, &self.quiet, (&self.sites, &self.tags), now_ms) {
             self.note_use(&by, now_ms).await?;
             muted(&mut change, by.to_string(), now_ms);
         } else if let Some(by) = mute::by_cause(&change.incident, &recent, &self.correlator.scene) {

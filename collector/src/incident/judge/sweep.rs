@@ -78,7 +78,7 @@ impl Judge {
             // What ended stays as it is until it is over.
             return Ok(());
         }
-        let by_people = mute::by_people(&detail.events, &self.quiet, &self.sites, now_ms);
+        let by_people = mute::by_people(&detail.events, &self.quiet, (&self.sites, &self.tags), now_ms);
         if let Some(by) = &by_people {
             self.note_use(by, now_ms).await?;
         }

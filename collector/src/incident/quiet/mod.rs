@@ -15,7 +15,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::store::{Matcher, Silence, Window};
+use crate::store::{Matcher, Silence, Tags, Window};
 
 pub use matcher::{check_matchers, matches_everything};
 pub use silence::{MUTE_DAYS, check_silence};
@@ -48,11 +48,16 @@ pub struct Subject<'a> {
     pub text: &'a str,
     /// Labels of an alert.
     pub labels: &'a BTreeMap<String, String>,
+    /// Tags of its node, asked for as `tag.KEY`.
+    pub tags: &'a Tags,
 }
 
 impl<'a> Subject<'a> {
     /// The value of a field; nothing is the empty text. An alert that is about no known node may have a label `node`.
     fn field(&self, name: &str) -> &'a str {
+        if let Some(tag) = name.strip_prefix("tag.").and_then(|key| self.tags.get(key)) {
+            return tag;
+        }
         let label = || self.labels.get(name).map(String::as_str);
         match name {
             "node" => self.node.or_else(label).unwrap_or_default(),
@@ -187,6 +192,7 @@ mod tests {
             family: "disk-io",
             text: "disk reads are slow",
             labels,
+            tags: labels,
         }
     }
 
@@ -226,5 +232,6 @@ mod tests {
         assert_eq!((event.field("text"), event.field("nothing")), ("disk reads are slow", ""));
         event.node = None;
         assert_eq!(event.field("node"), "other");
+        assert_eq!((event.field("tag.severity"), event.field("tag.nothing")), ("page", ""));
     }
 }

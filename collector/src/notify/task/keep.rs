@@ -55,6 +55,7 @@ impl Notifier {
             let told = receivers.get(name).filter(|told| !told.closed())?;
             let incident = self.open.get(id).filter(|i| i.state != IncidentState::Muted && i.merged_into.is_none())?;
             let facts = Message::about(incident, told.last.sites.clone(), self.desk.base_url());
+            let facts = facts.tagged(told.last.tags.iter().cloned());
             let mut message = facts.told(Occasion::Opened, &told.last.state, Vec::new());
             message.labels.clone_from(&told.last.labels);
             Some(message)

@@ -9,7 +9,7 @@ use crate::notify::config::CONSOLE;
 use crate::notify::desk::WEEK_MS;
 use crate::notify::message::{Message, Occasion};
 use crate::notify::telling::{self, Told, passed};
-use crate::store::{Delivery, Incident, IncidentId, IncidentQuery, IncidentState, Notification, StoreError};
+use crate::store::{Delivery, Incident, IncidentId, IncidentQuery, IncidentState, Notification, StoreError, tag_words};
 
 /// Open incidents that are looked at.
 const OPEN_MAX: usize = 10_000;
@@ -34,6 +34,7 @@ impl Notifier {
         }
         if passed(self.sites_ms, SITES_MS, now_ms) {
             self.sites.clear();
+            self.tags = self.store.node_tags().await?;
             self.sites_ms = now_ms;
         }
         let query = IncidentQuery { open: Some(true), limit: Some(OPEN_MAX), ..IncidentQuery::default() };
@@ -103,9 +104,12 @@ impl Notifier {
                 return Ok(());
             }
             self.recall(incident.id).await?;
+            // Who is told of it depends on them, and its nodes may be new.
+            self.tags = self.store.node_tags().await?;
         }
         let sites = self.sites_of(incident).await?;
-        let facts = Message::about(incident, sites, self.desk.base_url());
+        let tags = self.tags_of(incident);
+        let facts = Message::about(incident, sites, self.desk.base_url()).tagged(tags);
         let nothing = BTreeMap::new();
         let told = self.told.get(&incident.id).unwrap_or(&nothing);
         let mut names = self.desk.routed(&facts);
@@ -144,6 +148,12 @@ impl Notifier {
             sites.extend(site);
         }
         Ok(sites.into_iter().collect())
+    }
+
+    /// Tags of its nodes, each once.
+    fn tags_of(&self, incident: &Incident) -> BTreeSet<String> {
+        let tags = incident.nodes.iter().take(SITES_OF).filter_map(|node| self.tags.get(node));
+        tags.flatten().map(|(key, value)| tag_words(key, value)).collect()
     }
 
     /// Puts on disk what is to be told, and remembers it as told: from here on it is only a matter of delivery.

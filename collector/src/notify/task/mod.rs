@@ -32,7 +32,7 @@ use super::receiver::Receiver;
 use super::telling::Told;
 use crate::clock::now_ms;
 use crate::ingest::{Ingest, Live};
-use crate::store::{Incident, IncidentId, Notification, Store, StoreError};
+use crate::store::{Incident, IncidentId, NodeTags, Notification, Store, StoreError};
 
 /// Distance of looks at incidents when nothing is heard of them.
 const TICK: Duration = Duration::from_secs(2);
@@ -56,6 +56,8 @@ pub struct Notifier {
     /// Sites of nodes, as asked since [`Notifier::sites_ms`].
     sites: HashMap<NodeId, Option<String>>,
     sites_ms: i64,
+    /// Tags of nodes, as asked since then or when an incident came.
+    tags: NodeTags,
     /// Requests that are under way.
     sending: JoinSet<Done>,
     /// Receivers and incidents of which something is under way.
@@ -88,6 +90,7 @@ impl Notifier {
             remembered: false,
             sites: HashMap::new(),
             sites_ms: 0,
+            tags: NodeTags::new(),
             sending: JoinSet::new(),
             under_way: BTreeSet::new(),
             unsettled: Vec::new(),

@@ -5,7 +5,7 @@ use tacit_wire::message::{Birth, Event, Head, Phase, Report, Summary};
 use tacit_wire::{NodeId, Num};
 
 use super::convert::{blob, from_blob, int};
-use super::{Incoming, IncomingBody, Outcome, StoreError, map, nodes, streams};
+use super::{Incoming, IncomingBody, Outcome, StoreError, map, nodes, streams, tags};
 
 /// Stores a message unless it was stored before.
 pub fn store(t: &Transaction<'_>, message: &Incoming) -> Result<Outcome, StoreError> {
@@ -69,6 +69,7 @@ fn birth(t: &Transaction<'_>, message: &Incoming, birth: &Birth) -> Result<Outco
     ])?;
     map::addresses(t, &message.site, birth, now)?;
     map::listens(t, &message.site, birth)?;
+    tags::put(t, birth)?;
     count(t)?;
     Ok(Outcome::Stored)
 }

@@ -15,6 +15,7 @@ mod quiet;
 mod rankings;
 mod schema;
 mod streams;
+mod tags;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -296,6 +297,10 @@ impl Store for SqliteStore {
 
     async fn address_claims(&self, since_ms: i64) -> Result<Vec<AddressClaim>, StoreError> {
         self.read(move |c| map::claims(c, since_ms)).await
+    }
+
+    async fn node_tags(&self) -> Result<NodeTags, StoreError> {
+        self.read(tags::all).await
     }
 
     async fn save_map_hour(&self, part: MapHour) -> Result<(), StoreError> {

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/003_map.sql"),
     include_str!("../migrations/004_map_spans.sql"),
     include_str!("../migrations/005_incidents.sql"),
+    include_str!("../migrations/006_tags.sql"),
 ];
 
 /// Opens the file for the writer.
