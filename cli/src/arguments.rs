@@ -53,6 +53,14 @@ pub enum Command {
     /// Whether people elsewhere can be told, and what they were told.
     #[command(subcommand)]
     Notify(Notify),
+    /// Users: who may sign in, and what they may do. The first is made by tacit-collector user add, on its machine.
+    #[command(subcommand)]
+    User(crate::access::User),
+    /// Tokens for programs, such as this one.
+    #[command(subcommand)]
+    Token(crate::access::Token),
+    /// Who changed what.
+    AccessLog(crate::access::AccessLog),
     /// Events, newest first.
     Events(Events),
     /// Which service on which node talks to which: how much, how fast, how reliably.
@@ -73,6 +81,12 @@ pub enum Command {
     Completions {
         /// bash, zsh, fish, elvish, powershell.
         shell: clap_complete::Shell,
+    },
+    /// Write man pages and completions of all three programs, for packages.
+    #[command(hide = true)]
+    Man {
+        /// The folder; it is made.
+        folder: PathBuf,
     },
     /// The fault that `tacit up --try` injects; it runs in a process of its own so that it can be named as the culprit.
     #[command(name = "try-fault", hide = true)]
@@ -132,6 +146,9 @@ pub struct Ask {
     /// Address of the collector.
     #[arg(long, env = "TACIT_COLLECTOR", default_value = "http://127.0.0.1:8420")]
     pub collector: String,
+    /// File with the token to show to the collector; without it the variable TACIT_TOKEN holds one, where one is needed.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -368,6 +385,9 @@ pub struct Map {
     /// Address of the collector.
     #[arg(long, env = "TACIT_COLLECTOR", default_value = "http://127.0.0.1:8420")]
     pub collector: String,
+    /// File with the token to show to the collector; without it the variable TACIT_TOKEN holds one, where one is needed.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
     /// Only edges with an end on this node.
     #[arg(long)]
     pub node: Option<String>,

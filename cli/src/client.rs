@@ -1,11 +1,14 @@
 //! The collector's API from the command line.
 
 use std::io::BufRead as _;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::arguments::Ask;
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -15,13 +18,35 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Client {
     base: String,
     agent: ureq::Agent,
+    /// What it shows to be let in.
+    bearer: Option<String>,
 }
 
 impl Client {
-    /// A client of the collector at `base` (`http://HOST:PORT`).
-    pub fn new(base: &str) -> Self {
+    /// A client as a command asks for it.
+    ///
+    /// # Errors
+    /// When its token cannot be read.
+    pub fn of(ask: &Ask) -> Result<Self> {
+        Self::to(&ask.collector, ask.token_file.as_deref())
+    }
+
+    /// A client of the collector at `base` (`http://HOST:PORT`) with the token in a file or else in the environment.
+    ///
+    /// # Errors
+    /// When the token cannot be read.
+    pub fn to(base: &str, token_file: Option<&Path>) -> Result<Self> {
         let config = ureq::Agent::config_builder().timeout_connect(Some(TIMEOUT)).http_status_as_error(false);
-        Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into() }
+        let bearer = token(token_file, std::env::var("TACIT_TOKEN").ok())?.map(|token| format!("Bearer {token}"));
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into(), bearer })
+    }
+
+    /// A request that shows who asks.
+    fn signed<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.bearer {
+            Some(bearer) => request.header("authorization", bearer.as_str()),
+            None => request,
+        }
     }
 
     /// Asks for a resource below `/api/v1`.
@@ -30,7 +55,7 @@ impl Client {
     /// When the collector cannot be reached, refuses, or answers in another form.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
         let url = format!("{}/api/v1{path}", self.base);
-        let answer = self.agent.get(&url).config().timeout_global(Some(TIMEOUT)).build().call();
+        let answer = self.signed(self.agent.get(&url)).config().timeout_global(Some(TIMEOUT)).build().call();
         read(answer.with_context(|| self.unreachable())?, &url)
     }
 
@@ -40,7 +65,7 @@ impl Client {
     /// As [`Client::get`].
     pub fn text(&self, path: &str) -> Result<String> {
         let url = format!("{}/api/v1{path}", self.base);
-        let answer = self.agent.get(&url).config().timeout_global(Some(TIMEOUT)).build().call();
+        let answer = self.signed(self.agent.get(&url)).config().timeout_global(Some(TIMEOUT)).build().call();
         body(answer.with_context(|| self.unreachable())?)
     }
 
@@ -50,7 +75,7 @@ impl Client {
     /// As [`Client::get`].
     pub fn post<B: Serialize, T: DeserializeOwned>(&self, path: &str, body: &B) -> Result<T> {
         let url = format!("{}/api/v1{path}", self.base);
-        let answer = self.agent.post(&url).config().timeout_global(Some(TIMEOUT)).build().send_json(body);
+        let answer = self.signed(self.agent.post(&url)).config().timeout_global(Some(TIMEOUT)).build().send_json(body);
         read(answer.with_context(|| self.unreachable())?, &url)
     }
 
@@ -60,7 +85,7 @@ impl Client {
     /// As [`Client::get`], and whatever `each` returns.
     pub fn follow(&self, path: &str, mut each: impl FnMut(&str, &str) -> Result<()>) -> Result<()> {
         let url = format!("{}/api/v1{path}", self.base);
-        let answer = self.agent.get(&url).call().with_context(|| self.unreachable())?;
+        let answer = self.signed(self.agent.get(&url)).call().with_context(|| self.unreachable())?;
         if !answer.status().is_success() {
             return read::<serde_json::Value>(answer, &url).map(drop);
         }
@@ -82,6 +107,26 @@ impl Client {
             self.base
         )
     }
+}
+
+/// The token in the first line of a file, or else in the environment.
+fn token(file: Option<&Path>, variable: Option<String>) -> Result<Option<String>> {
+    let (text, place) = match file {
+        Some(file) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("--token-file: cannot read {}", file.display()))?;
+            (text, file.display().to_string())
+        }
+        None => (variable.unwrap_or_default(), "TACIT_TOKEN".to_owned()),
+    };
+    let token = text.lines().next().unwrap_or_default().trim();
+    if token.is_empty() && file.is_none() {
+        return Ok(None);
+    }
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        bail!("{place} holds no token: write what `tacit token make` printed, tacit-api.…");
+    }
+    Ok(Some(token.to_owned()))
 }
 
 fn read<T: DeserializeOwned>(answer: ureq::http::Response<ureq::Body>, url: &str) -> Result<T> {
@@ -108,4 +153,26 @@ fn body(mut answer: ureq::http::Response<ureq::Body>) -> Result<String> {
 pub fn escaped(value: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/:".contains(&b);
     value.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_comes_from_a_file_or_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let variable = || Some("tacit-api.1.x".to_owned());
+        assert_eq!(token(None, None).unwrap(), None);
+        assert_eq!(token(None, Some("\n".into())).unwrap(), None);
+        assert_eq!(token(None, variable()).unwrap(), variable());
+        std::fs::write(&file, " tacit-api.2.y \nmore\n").unwrap();
+        assert_eq!(token(Some(&file), variable()).unwrap().as_deref(), Some("tacit-api.2.y"));
+        std::fs::write(&file, "\n").unwrap();
+        assert!(token(Some(&file), variable()).unwrap_err().to_string().contains("holds no token"));
+        assert!(token(None, Some("a\tb".into())).unwrap_err().to_string().starts_with("TACIT_TOKEN holds no token"));
+        let missing = token(Some(&folder.path().join("missing")), None).unwrap_err().to_string();
+        assert!(missing.starts_with("--token-file: cannot read"), "{missing}");
+    }
 }

@@ -1,5 +1,6 @@
 //! `tacit`: starts Tacit on this machine and asks a collector what it knows.
 
+mod access;
 mod arguments;
 mod client;
 mod commands;

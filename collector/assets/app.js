@@ -77,8 +77,11 @@ function charts(root) {
   for (const box of root.querySelectorAll(".chart[data-chart]")) chart(box, JSON.parse(box.dataset.chart));
 }
 
+// What a change from a page has to carry where people sign in.
+const csrf = () => (document.querySelector("meta[name=tacit-csrf]") || {}).content || "";
+
 async function post(url, body, said) {
-  const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+  const answer = await fetch(url, { method: "POST", headers: { "content-type": "application/json", "x-tacit-csrf": csrf() }, body: JSON.stringify(body) });
   if (answer.ok) return refresh();
   const error = await answer.json().catch(() => null);
   if (said) said.textContent = error ? error.error.message : "It did not work (" + answer.status + ").";
@@ -131,6 +134,8 @@ let refreshing = null;
 async function refresh() {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (!answer.ok) return;
+  // The session is over: the page to sign in is one of its own.
+  if (answer.redirected) return location.assign(answer.url);
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   document.title = fresh.title;
   const main = document.getElementById("main");

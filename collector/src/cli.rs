@@ -11,6 +11,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::access::local;
 use crate::config::Config;
 use crate::supervisor::Collector;
 
@@ -41,6 +42,12 @@ enum Command {
         /// The file (default: /etc/tacit/collector.toml).
         file: Option<PathBuf>,
     },
+    /// Users in the database of this machine: the first admin is made here.
+    #[command(subcommand)]
+    User(local::UserCommand),
+    /// Tokens in the database of this machine.
+    #[command(subcommand)]
+    Token(local::TokenCommand),
     /// Completions for a shell.
     Completions {
         /// bash, zsh, fish, elvish, powershell.
@@ -49,6 +56,12 @@ enum Command {
 }
 
 const DEFAULT_CONFIG: &str = "/etc/tacit/collector.toml";
+
+/// The command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Parses the command line and runs it. Exit codes: 0 it worked, 1 it failed, 2 wrong usage or configuration.
 #[must_use]
@@ -76,6 +89,14 @@ pub fn run() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::User(command) => {
+            let place = command.place().clone();
+            here(place, |config| local::user(command, config))
+        }
+        Command::Token(command) => {
+            let place = command.place().clone();
+            here(place, |config| local::token(command, config))
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "tacit-collector", &mut std::io::stdout());
             ExitCode::SUCCESS
@@ -104,6 +125,24 @@ fn load(named: Option<PathBuf>) -> Result<Config, ExitCode> {
     match path {
         None => Ok(Config::default()),
         Some(path) => Config::load(&path).map_err(|e| fail(&e.to_string(), 2)),
+    }
+}
+
+/// Does something to the database of a collector of this machine, and prints what came of it.
+fn here(place: local::Place, work: impl FnOnce(&Config) -> anyhow::Result<String>) -> ExitCode {
+    let mut config = match load(place.config) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    if let Some(data) = place.data {
+        config.data_dir = data;
+    }
+    match work(&config) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&format!("{error:#}"), 1),
     }
 }
 

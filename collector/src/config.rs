@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tacit_wire::SiteId;
 
+use crate::access::config::{AccessConfig, Required};
 use crate::map::MapConfig;
 use crate::map::names::Names;
 use crate::notify::config::NotifyConfig;
@@ -28,6 +29,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// Console and API.
     pub http: Http,
+    /// Who may ask.
+    pub access: AccessConfig,
     /// How long things are kept.
     pub retention: Retention,
     /// How often the fleet may disturb somebody; promised and actual are shown.
@@ -49,6 +52,7 @@ impl Default for Config {
             insecure: false,
             mqtt: Mqtt::default(),
             http: Http::default(),
+            access: AccessConfig::default(),
             retention: Retention::default(),
             pages: Pages::default(),
             map: MapConfig::default(),
@@ -178,6 +182,14 @@ impl Config {
                 ));
             }
         }
+        self.access.check()?;
+        let is_open = self.access.required == Required::No && !self.http.listen.ip().is_loopback();
+        if is_open && !self.insecure {
+            return Err(format!(
+                "access.required = false: http.listen {} is beyond loopback, where everybody who asks has to be known: leave it at \"auto\", or set insecure = true",
+                self.http.listen
+            ));
+        }
         let r = &self.retention;
         if [r.points_days, r.events_days, r.incidents_days].contains(&0) {
             return Err("retention: every number of days is at least 1".into());
@@ -212,6 +224,11 @@ mod tests {
                 "line 2: external = \"localhost\": \"localhost\" is not a broker: write mqtt://HOST:PORT",
             ),
             ("[http]\nlisten = \"0.0.0.0:80\"\n", "http.listen: 0.0.0.0:80 is not loopback"),
+            (
+                "[access]\nrequired = \"no\"\n",
+                "line 2: required = \"no\": \"no\" is not allowed: write \"auto\", true or false",
+            ),
+            ("[access]\nsession_hours = 0\n", "access.session_hours: 0 is not allowed: write 1 to 720"),
             ("[retention]\npoints_days = 0\n", "retention: every number of days is at least 1"),
             ("[retention]\npoints_days = -1\n", "line 2: points_days = -1: invalid value: integer `-1`"),
             ("[map.names]\n\"10.0.0.0/33\" = \"x\"\n", "map.names: 10.0.0.0/33: write an address or a network"),

@@ -6,6 +6,7 @@
 //!              api → console, notify → people elsewhere
 //! ```
 
+pub mod access;
 pub mod api;
 pub mod broker;
 pub mod cause;

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::access::Access;
 use crate::api::{self, ApiState};
 use crate::broker::{Address, BrokerError, Embedded, External, Line};
 use crate::clock::now_ms;
@@ -103,6 +104,7 @@ impl Collector {
             .map_err(|source| StartError::Http { address: config.http.listen, source })?;
         let http = listener.local_addr().unwrap_or(config.http.listen);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("tacit.db"))?);
+        let access = Arc::new(Access::new(&config.access, Arc::clone(&store), http, false));
         let line = Line::default();
         // Before the first node can connect: who was not heard since is missing.
         let started_ms = now_ms();
@@ -122,6 +124,7 @@ impl Collector {
             map: Arc::clone(&map),
             interop: Arc::new(Interop::new(&store, &ingest, &map)),
             notify: Arc::clone(&desk),
+            access,
             started_ms,
             demo: config.demo,
             retention: config.retention,

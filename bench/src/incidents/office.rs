@@ -173,7 +173,7 @@ pub fn config(folder: &Path, [mqtt, http]: [SocketAddr; 2], hook: &str) -> Resul
     let insecure = !mqtt.ip().is_loopback() || !http.ip().is_loopback();
     let text = format!(
         "data_dir = {folder:?}\ninsecure = {insecure}\n[mqtt]\nlisten = \"{mqtt}\"\n[http]\nlisten = \"{http}\"\n\
-         [map]\nreverse_dns = false\n[[notify.receiver]]\nname = \"bench\"\nkind = \"webhook\"\nurl = {hook:?}\n"
+         [access]\nrequired = false\n[map]\nreverse_dns = false\n[[notify.receiver]]\nname = \"bench\"\nkind = \"webhook\"\nurl = {hook:?}\n"
     );
     Config::parse(&text).map_err(anyhow::Error::msg)
 }

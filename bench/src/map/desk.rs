@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use tacit_collector::Collector;
+use tacit_collector::access::config::{AccessConfig, Required};
 use tacit_collector::config::{Config, Http, Mqtt};
 use tacit_collector::map::view::MapView;
 use tacit_collector::store::StoredLinks;
@@ -42,6 +43,7 @@ impl Desk {
             insecure: !mqtt.is_loopback() || !http.ip().is_loopback(),
             mqtt: Mqtt { listen, ..Mqtt::default() },
             http: Http { listen: http },
+            access: AccessConfig { required: Required::No, ..AccessConfig::default() },
             ..Config::default()
         };
         let collector = runtime.block_on(Collector::start(&config)).context("cannot start a collector")?;

@@ -33,7 +33,7 @@ pub fn announce(options: &Change) -> Result<()> {
         "id": options.id,
         "actor": options.actor.as_deref().filter(|who| !who.trim().is_empty()),
     });
-    let answer: Changes = Client::new(&options.ask.collector).post("/changes", &body)?;
+    let answer: Changes = Client::of(&options.ask)?.post("/changes", &body)?;
     if options.ask.json {
         return print_json(&answer);
     }

@@ -19,7 +19,7 @@ const LINES: usize = 10;
 /// # Errors
 /// When the collector cannot be asked or refuses.
 pub fn run(options: &Options) -> Result<()> {
-    let client = Client::new(&options.ask.collector);
+    let client = Client::of(&options.ask)?;
     let day = options.day.as_ref().map_or_else(String::new, |day| format!("&day={}", escaped(day)));
     let digest: Digest = client.get(&format!("/digest?limit={}{day}", options.limit))?;
     let suppressed: Suppressed = client.get("/suppressed")?;

@@ -19,7 +19,7 @@ struct List {
 /// # Errors
 /// When the collector cannot be asked.
 pub fn run(options: &Events) -> Result<()> {
-    let client = Client::new(&options.ask.collector);
+    let client = Client::of(&options.ask)?;
     let mut path = format!("/events?limit={}", options.limit);
     if let Some(node) = &options.node {
         let node: tacit_wire::NodeId = node.parse()?;

@@ -17,7 +17,7 @@ use crate::output::{ago, now_ms, plain, table, utc};
 /// # Errors
 /// When the collector cannot be asked or refuses.
 pub fn run(options: &Map) -> Result<()> {
-    let client = Client::new(&options.collector);
+    let client = Client::to(&options.collector, options.token_file.as_deref())?;
     if let Some([one, other]) = options.diff.as_deref() {
         let diff: MapDiff = client.get(&format!("/map/diff?from={}&to={}", one.min(other), one.max(other)))?;
         return match options.format.as_str() {
@@ -151,7 +151,7 @@ fn difference(diff: &MapDiff) -> String {
 pub fn blast(options: &BlastOptions) -> Result<()> {
     let to = options.as_of.map_or_else(String::new, |to| format!("&to={to}"));
     let path = format!("/map/blast?service={}{to}", escaped(&options.service));
-    let blast: Blast = Client::new(&options.ask.collector).get(&path)?;
+    let blast: Blast = Client::of(&options.ask)?.get(&path)?;
     if options.ask.json {
         return print_json(&blast);
     }
@@ -174,7 +174,7 @@ pub fn blast(options: &BlastOptions) -> Result<()> {
 pub fn path(options: &Path) -> Result<()> {
     let at = options.as_of.map_or_else(String::new, |at| format!("&at={at}"));
     let path = format!("/map/path?from={}&to={}{at}", escaped(&options.from), escaped(&options.to));
-    let route: Route = Client::new(&options.ask.collector).get(&path)?;
+    let route: Route = Client::of(&options.ask)?.get(&path)?;
     if options.ask.json {
         return print_json(&route);
     }

@@ -1,9 +1,11 @@
 //! The commands, one file each.
 
+mod access;
 mod changes;
 mod digest;
 mod events;
 mod incidents;
+mod man;
 mod map;
 mod model;
 mod nodes;
@@ -47,6 +49,9 @@ fn command(arguments: Arguments) -> Result<()> {
         Some(Command::Window(what)) => quiet::window(&what),
         Some(Command::Digest(options)) => digest::run(&options),
         Some(Command::Notify(what)) => notify::run(&what),
+        Some(Command::User(what)) => access::user(&what),
+        Some(Command::Token(what)) => access::token(&what),
+        Some(Command::AccessLog(options)) => access::log(&options),
         Some(Command::Events(options)) => events::run(&options),
         Some(Command::Map(options)) => map::run(&options),
         Some(Command::Blast(options)) => map::blast(&options),
@@ -59,6 +64,7 @@ fn command(arguments: Arguments) -> Result<()> {
             clap_complete::generate(shell, &mut Arguments::command(), "tacit", &mut std::io::stdout());
             Ok(())
         }
+        Some(Command::Man { folder }) => man::write(&folder),
         Some(Command::TryFault { seconds, memory }) => {
             fault::run(seconds, memory);
             Ok(())

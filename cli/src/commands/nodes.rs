@@ -21,7 +21,7 @@ struct Nodes {
 /// # Errors
 /// When the collector cannot be asked.
 pub fn run(ask: &Ask) -> Result<()> {
-    let client = Client::new(&ask.collector);
+    let client = Client::of(ask)?;
     let mut answer: Nodes = client.get("/nodes")?;
     while let Some(after) = answer.next.take() {
         let more: Nodes = client.get(&format!("/nodes?after={after}"))?;
@@ -50,7 +50,7 @@ pub fn maintenance(options: &Maintenance) -> Result<()> {
     }
     let body = serde_json::json!({ "seconds": seconds, "reason": options.reason });
     let answer: serde_json::Value =
-        Client::new(&options.ask.collector).post(&format!("/nodes/{}/maintenance", options.node), &body)?;
+        Client::of(&options.ask)?.post(&format!("/nodes/{}/maintenance", options.node), &body)?;
     if options.ask.json {
         return print_json(&answer);
     }

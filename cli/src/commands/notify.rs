@@ -18,7 +18,7 @@ pub fn run(what: &Notify) -> Result<()> {
     match what {
         Notify::Test { receiver, ask } => {
             let order = receiver.as_ref().map_or_else(|| json!({}), |name| json!({ "receiver": name }));
-            let result: TestResult = Client::new(&ask.collector).post("/notify/test", &order)?;
+            let result: TestResult = Client::of(ask)?.post("/notify/test", &order)?;
             if ask.json {
                 print_json(&result)?;
             } else {
@@ -31,7 +31,7 @@ pub fn run(what: &Notify) -> Result<()> {
             }
         }
         Notify::List { incident, limit, ask } => {
-            let client = Client::new(&ask.collector);
+            let client = Client::of(ask)?;
             let of = incident.map_or_else(String::new, |id| format!("&incident={id}"));
             let list: Notifications = client.get(&format!("/notifications?limit={limit}{of}"))?;
             let receivers: ReceiverStates = client.get("/receivers")?;

@@ -46,12 +46,12 @@ pub fn window(what: &OfWindow) -> Result<()> {
 }
 
 fn ask_end<T: serde::de::DeserializeOwned>(end: &End, which: &str) -> Result<T> {
-    Client::new(&end.ask.collector).post(&format!("/{which}/{}/end", end.id), &json!({ "actor": end.actor }))
+    Client::of(&end.ask)?.post(&format!("/{which}/{}/end", end.id), &json!({ "actor": end.actor }))
 }
 
 fn silences(list: &List) -> Result<()> {
     let path = if list.all { "/silences?all=true" } else { "/silences" };
-    let answer: Silences = Client::new(&list.ask.collector).get(path)?;
+    let answer: Silences = Client::of(&list.ask)?.get(path)?;
     if list.ask.json {
         return print_json(&answer);
     }
@@ -76,7 +76,7 @@ fn silences(list: &List) -> Result<()> {
 
 fn windows(list: &List) -> Result<()> {
     let path = if list.all { "/windows?all=true" } else { "/windows" };
-    let answer: Windows = Client::new(&list.ask.collector).get(path)?;
+    let answer: Windows = Client::of(&list.ask)?.get(path)?;
     if list.ask.json {
         return print_json(&answer);
     }
@@ -111,7 +111,7 @@ fn add_silence(add: &AddSilence) -> Result<()> {
     let body = json!({
         "matchers": matchers, "minutes": minutes(add.time)?, "actor": actor, "reason": reason, "confirm": yes,
     });
-    let made: Silence = Client::new(&ask.collector).post("/silences", &body)?;
+    let made: Silence = Client::of(ask)?.post("/silences", &body)?;
     if ask.json {
         return print_json(&made);
     }
@@ -130,7 +130,7 @@ fn add_window(add: &AddWindow) -> Result<()> {
         "name": add.name, "matchers": matchers, "days": days, "at": add.at, "minutes": minutes(add.time)?, "zone": zone,
         "owner": add.owner, "reason": reason, "expires_ms": add.until, "actor": actor, "confirm": yes,
     });
-    let made: WindowState = Client::new(&ask.collector).post("/windows", &body)?;
+    let made: WindowState = Client::of(ask)?.post("/windows", &body)?;
     if ask.json {
         return print_json(&made);
     }

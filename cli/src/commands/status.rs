@@ -13,7 +13,7 @@ use crate::output::{ago, now_ms};
 /// # Errors
 /// When the collector cannot be asked.
 pub fn run(ask: &Ask) -> Result<()> {
-    let status: Value = Client::new(&ask.collector).get("/status")?;
+    let status: Value = Client::of(ask)?.get("/status")?;
     if ask.json {
         return print_json(&status);
     }

@@ -3,11 +3,13 @@
 // What clippy allows in a test it does not allow in the helpers around it.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod changes;
 mod delivery;
 mod demo;
 mod errors;
 mod incidents;
+mod man;
 mod map;
 mod model;
 mod notify;

@@ -3,8 +3,10 @@
 use std::process::Command;
 
 use tacit_collector::Collector;
+use tacit_collector::access::{password, token};
 use tacit_collector::config::Config;
 use tacit_collector::ingest::Taken;
+use tacit_collector::store::{ApiToken, Role, User};
 use tacit_wire::codec::{Encoding, Message, encode};
 use tokio::runtime::Runtime;
 
@@ -36,9 +38,14 @@ impl Office {
 
     /// Runs the program as `ana`: whether it was good, what it printed, and what it complained of.
     pub fn run(&self, arguments: &[&str]) -> (bool, String, String) {
+        self.run_with("", arguments)
+    }
+
+    /// The same with a token in the environment.
+    pub fn run_with(&self, token: &str, arguments: &[&str]) -> (bool, String, String) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tacit"));
         command.args(arguments).args(["--collector", &self.url]).env("RUST_BACKTRACE", "0").env("USER", "ana");
-        let output = command.output().unwrap();
+        let output = command.env("TACIT_TOKEN", token).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.success(), text(&output.stdout), text(&output.stderr))
     }
@@ -61,6 +68,32 @@ impl Office {
         let (good, text) = self.tacit(arguments);
         assert!(!good, "{arguments:?}: {text}");
         text
+    }
+
+    /// Makes the first admin, `root`, as on the collector's machine, and a token of theirs.
+    pub fn admin_token(&self) -> String {
+        let fresh = token::make().unwrap();
+        let user = User {
+            name: "root".into(),
+            role: Role::Admin,
+            password_hash: password::hash("correct horse").unwrap(),
+            created_ms: 1,
+            disabled_ms: None,
+        };
+        let made = ApiToken {
+            id: fresh.id,
+            name: "root's own".into(),
+            role: Role::Admin,
+            made_by: Some("root".into()),
+            created_ms: 1,
+            expires_ms: None,
+            revoked_ms: None,
+            last_used_ms: None,
+        };
+        let store = self.collector.store();
+        self.runtime.block_on(store.add_user(user)).unwrap();
+        self.runtime.block_on(store.add_token(made, fresh.secret_hash)).unwrap();
+        fresh.text
     }
 
     /// A node says something.

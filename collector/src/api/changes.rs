@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::events::limit;
 use super::extract::{Body, Query};
 use super::{ApiError, ApiState, Problem};
+use crate::access::me::signed;
 use crate::clock::now_ms;
 use crate::interop::changes::{Change, KIND, NAME_MAX, Target};
 use crate::interop::event::{cut, line};
@@ -121,9 +122,13 @@ impl NewChange {
         (status = 415, body = Problem)))]
 pub async fn announce(
     State(state): State<ApiState>,
-    Body(new): Body<NewChange>,
+    Body(mut new): Body<NewChange>,
 ) -> Result<Json<AnnouncedChanges>, ApiError> {
     let now = now_ms();
+    // An empty name is refused below, whoever says it.
+    if new.actor.as_deref().is_none_or(|actor| !actor.trim().is_empty()) {
+        new.actor = signed(new.actor);
+    }
     let change = new.change(now)?;
     let (node, service, entity, site) = (new.node, new.service, new.entity, new.site);
     let target = Target { node, service, entity, site };

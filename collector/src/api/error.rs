@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::access::Refusal;
+use crate::access::password::PasswordError;
 use crate::store::StoreError;
 
 /// Why a request was not answered.
@@ -80,6 +82,44 @@ impl ApiError {
         Self { status: StatusCode::FORBIDDEN, code: "forbidden", message: message.into(), hint }
     }
 
+    /// Nobody knows who asks.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            code: "unauthorized",
+            message: message.into(),
+            hint: "sign in at /login, or send a token as `authorization: Bearer tacit-api.…` (tacit: TACIT_TOKEN)",
+        }
+    }
+
+    /// The state of things does not allow it.
+    pub(super) fn conflict(message: impl Into<String>, hint: &'static str) -> Self {
+        Self { status: StatusCode::CONFLICT, code: "conflict", message: message.into(), hint }
+    }
+
+    /// It was tried too often.
+    pub(super) fn too_many(message: impl Into<String>) -> Self {
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            code: "too-many",
+            message: message.into(),
+            hint: "wait; the header retry-after says how long",
+        }
+    }
+
+    /// There is no room for it now.
+    pub(super) fn crowded(message: impl Into<String>) -> Self {
+        let hint = "try again in a moment";
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: "busy", message: message.into(), hint }
+    }
+
+    /// It did not work, and not because of the request.
+    pub(super) fn failed(message: impl Into<String>) -> Self {
+        let (message, hint) = (message.into(), "the collector's log says more");
+        tracing::error!(error = message, "A request failed.");
+        Self { status: StatusCode::INTERNAL_SERVER_ERROR, code: "failed", message, hint }
+    }
+
     pub(super) fn unsupported() -> Self {
         Self {
             status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -124,6 +164,30 @@ impl From<StoreError> for ApiError {
             }
         };
         Self { status, code, message: error.to_string(), hint }
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let words = refusal.to_string();
+        match refusal {
+            Refusal::Wrong(_) => Self::unauthorized(words),
+            Refusal::Wait(_) => Self::too_many(words),
+            Refusal::Password(error) => error.into(),
+            Refusal::Random(_) => Self::failed(words),
+            Refusal::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        let words = error.to_string();
+        match error {
+            PasswordError::Length(_) => Self::bad(words, "choose another; a sentence is good"),
+            PasswordError::Busy => Self::crowded(words),
+            PasswordError::Hash(_) => Self::failed(words),
+        }
     }
 }
 

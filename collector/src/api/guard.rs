@@ -1,13 +1,15 @@
-//! What every request must pass, and what every answer carries.
+//! What every request must pass, and what every answer carries. Who asks and whether they may is the next step: `admit`.
 
 use std::net::IpAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use super::admit::admit;
 use super::{ApiError, ApiState};
+use crate::access::roles::{self, Found};
 
 /// Pages run no script, style or connection but our own.
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -16,18 +18,20 @@ const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-
 /// Refuses strangers' names and cross-origin changes; adds security headers.
 pub async fn guard(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let mut response = match check(&state, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => admit(&state, request, next).await,
         Err(error) => error.into_response(),
     };
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CSP),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    headers.entry(header::REFERRER_POLICY).or_insert(HeaderValue::from_static("no-referrer"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
@@ -46,16 +50,19 @@ fn check(state: &ApiState, request: &Request) -> Result<(), ApiError> {
     if !same_origin(headers) {
         return Err(ApiError::forbidden("the request comes from another origin", "use the console or the API itself"));
     }
-    // A page elsewhere can send a POST without asking first, but not one of JSON; other methods it cannot send at all.
-    if request.method() == Method::POST && !is_json(headers) {
+    // A page elsewhere can send a POST without asking first, but not one of JSON; other methods it cannot send at all. Our own forms
+    // carry a token instead.
+    let is_form = matches!(roles::find(request.method(), request.uri().path()), Found::Rule(rule) if rule.is_form);
+    let kind = if is_form { "application/x-www-form-urlencoded" } else { "application/json" };
+    if request.method() == Method::POST && !is_of(headers, kind) {
         return Err(ApiError::unsupported());
     }
     Ok(())
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn is_of(headers: &HeaderMap, wanted: &str) -> bool {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
+    kind.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case(wanted))
 }
 
 fn host(headers: &HeaderMap) -> Option<&str> {

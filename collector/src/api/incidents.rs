@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::events::{limit, node_id};
 use super::extract::{Body, Path, Query};
 use super::{ApiError, ApiState, Problem};
+use crate::access::me;
 use crate::clock::now_ms;
 use crate::incident::actions::{self, Action, act};
 use crate::ingest::Live;
@@ -189,7 +190,7 @@ fn bounded(text: &str) -> Result<(), ApiError> {
 
 /// Who does it, and with what remark.
 fn signed(actor: Option<String>, note: Option<String>) -> Result<(String, Option<String>), ApiError> {
-    let (actor, note) = (said(actor).unwrap_or_else(|| "operator".into()), said(note));
+    let (actor, note) = (me::signed(actor).unwrap_or_else(|| "operator".into()), said(note));
     bounded(&actor)?;
     note.as_deref().map_or(Ok(()), bounded)?;
     Ok((actor, note))

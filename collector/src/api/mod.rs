@@ -2,8 +2,11 @@
 //!
 //! Answers are JSON made of the store's types; `/api/v1/openapi.json` describes them. Errors are
 //! `{"error":{"code","message","hint"}}`. What changes something takes JSON only and only from the same origin, and a collector
-//! on loopback answers to loopback names only: a page elsewhere cannot reach it through a visitor's browser.
+//! on loopback answers to loopback names only: a page elsewhere cannot reach it through a visitor's browser. Who may ask for what is said in
+//! `access::roles`.
 
+mod access_log;
+mod admit;
 mod alerts;
 mod changes;
 pub mod digest;
@@ -14,6 +17,7 @@ mod guard;
 mod incidents;
 mod live;
 pub mod map;
+pub mod me;
 mod metrics;
 mod nodes;
 pub mod notify;
@@ -21,6 +25,8 @@ mod openapi;
 pub mod quiet;
 pub mod rankings;
 pub mod status;
+pub mod tokens;
+pub mod users;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -33,12 +39,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+pub use access_log::AccessLog;
+pub use admit::{Asker, CSRF_FIELD, Fields};
 pub use error::{ApiError, Problem};
 pub use extract::{Path, Query};
 pub use incidents::{Filter as IncidentFilter, Incidents, SplitParts, find as incidents, read as incident};
 pub use nodes::{NodeFilter, page as nodes, read as node};
 pub use openapi::ApiDoc;
 
+use crate::access::Access;
 use crate::console;
 use crate::ingest::Ingest;
 use crate::interop::Interop;
@@ -62,6 +71,8 @@ pub struct ApiState {
     pub interop: Arc<Interop>,
     /// Who is told of incidents.
     pub notify: Arc<Desk>,
+    /// Who may ask.
+    pub access: Arc<Access>,
     /// When the collector started, Unix milliseconds.
     pub started_ms: i64,
     /// Whether what it is told is made up.
@@ -124,6 +135,18 @@ fn v1() -> Router<ApiState> {
         .route("/changes", get(changes::list))
         .route("/changes", post(changes::announce))
         .route("/quarantine", get(status::quarantine))
+        .route("/me", get(me::me))
+        .route("/me/password", post(me::password))
+        .route("/users", get(users::list))
+        .route("/users", post(users::add))
+        .route("/users/{name}/role", post(users::role))
+        .route("/users/{name}/disable", post(users::disable))
+        .route("/users/{name}/enable", post(users::enable))
+        .route("/users/{name}/password", post(users::password))
+        .route("/tokens", get(tokens::list))
+        .route("/tokens", post(tokens::add))
+        .route("/tokens/{id}/revoke", post(tokens::revoke))
+        .route("/access-log", get(access_log::list))
         .route("/live", get(live::live))
         .route("/openapi.json", get(openapi::json))
         .fallback(error::no_such_resource)
@@ -152,7 +175,8 @@ pub fn router(state: ApiState) -> Router {
 /// Serves until told to stop.
 pub async fn serve(state: ApiState, listener: TcpListener, stop: CancellationToken) {
     let ended = stop.clone().cancelled_owned();
-    if let Err(e) = axum::serve(listener, router(state)).with_graceful_shutdown(ended).await {
+    let service = router(state).into_make_service_with_connect_info::<admit::Peer>();
+    if let Err(e) = axum::serve(listener, service).with_graceful_shutdown(ended).await {
         error!(error = %e, "The HTTP server ended.");
     }
 }

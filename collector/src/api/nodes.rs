@@ -178,8 +178,8 @@ async fn check_size(state: &ApiState, asked: &PointQuery, now_ms: i64) -> Result
     Ok(())
 }
 
-/// Keys and values of a query, decoded; a key may be there more than once.
-fn pairs(query: &str) -> Vec<(String, String)> {
+/// Keys and values of a query or a form, decoded; a key may be there more than once.
+pub(super) fn pairs(query: &str) -> Vec<(String, String)> {
     let decode = |text: &str| {
         let mut bytes = Vec::with_capacity(text.len());
         let mut rest = text.bytes();

@@ -3,14 +3,17 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{alerts, changes, digest, events, incidents, live, map, metrics, nodes, notify, quiet, rankings, status};
+use super::{
+    access_log, alerts, changes, digest, events, incidents, live, map, me, metrics, nodes, notify, quiet, rankings,
+    status, tokens, users,
+};
 
 /// Everything under `/api/v1`, and the endpoints for machines beside it.
 #[derive(Debug, OpenApi)]
 #[openapi(
     info(
         title = "Tacit collector",
-        description = "Nodes, events, incidents and the map of a fleet. Every request can be refused with 403 (a foreign host or origin) and 405 (a method that the path does not take)."
+        description = "Nodes, events, incidents and the map of a fleet. Every request can be refused with 401 (who asks has to be known), 403 (a foreign host or origin, or a role that is too little), 405 (a method that the path does not take) and 429 (too often)."
     ),
     paths(
         status::status,
@@ -67,6 +70,18 @@ use super::{alerts, changes, digest, events, incidents, live, map, metrics, node
         alerts::healthy,
         alerts::ready,
         live::live,
+        me::me,
+        me::password,
+        users::list,
+        users::add,
+        users::role,
+        users::disable,
+        users::enable,
+        users::password,
+        tokens::list,
+        tokens::add,
+        tokens::revoke,
+        access_log::list,
         json,
     )
 )]

@@ -8,6 +8,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::extract::{Body, Path, Query};
 use super::{ApiError, ApiState, Problem};
+use crate::access::me::signed;
 use crate::clock::now_ms;
 use crate::incident::quiet::{NAME_MAX, check_silence, check_window, matches_everything, next_from, open_at, warning};
 use crate::store::{Matcher, Silence, StoreError, TrailEntry, Window, WindowDays};
@@ -307,7 +308,7 @@ fn confirmed(matchers: &[Matcher], confirm: bool) -> Result<(), ApiError> {
 
 /// Who does it.
 fn actor(given: Option<String>) -> Result<String, ApiError> {
-    let actor = given.filter(|who| !who.trim().is_empty()).unwrap_or_else(|| "operator".into());
+    let actor = signed(given).unwrap_or_else(|| "operator".into());
     if actor.len() > NAME_MAX {
         return Err(ApiError::bad(format!("the actor has more than {NAME_MAX} bytes"), "say it shorter"));
     }

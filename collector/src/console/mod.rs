@@ -3,15 +3,18 @@
 //! Every number on a page comes from the functions that the API uses. Pages read without JavaScript; with it they keep
 //! themselves up to date, draw charts, and act.
 
+mod account;
 mod assets;
 mod digest;
 mod format;
 mod home;
 mod incident;
+mod login;
 mod map;
 mod nodes;
 mod quiet;
 mod settings;
+mod users;
 
 use askama::Template;
 use axum::Router;
@@ -19,7 +22,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::api::{ApiError, ApiState};
 
@@ -47,6 +50,16 @@ pub fn pages(demo: bool) -> Router<ApiState> {
         .route("/nodes/{node}", get(nodes::one))
         .route("/quiet", get(quiet::page))
         .route("/settings", get(settings::settings))
+        .route("/settings/users", get(users::page))
+        .route("/settings/users", post(users::add_user))
+        .route("/settings/users/{name}", post(users::change_user))
+        .route("/settings/tokens", post(users::add_token))
+        .route("/settings/tokens/{id}", post(users::end_token))
+        .route("/account", get(account::page))
+        .route("/account/password", post(account::password))
+        .route("/login", get(login::page))
+        .route("/login", post(login::enter))
+        .route("/logout", post(login::leave))
         .route("/assets/{hash}/{name}", get(assets::serve))
         .fallback(not_found)
         .layer(middleware::from_fn(move |request: Request, next: Next| DEMO.scope(demo, next.run(request))))
@@ -96,6 +109,7 @@ impl IntoResponse for PageError {
         let headline = match self.status {
             StatusCode::NOT_FOUND => "Not here",
             StatusCode::BAD_REQUEST => "That is not a page",
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "Not allowed",
             _ => "Something is wrong",
         };
         let mut words = self.words.clone();

@@ -4,6 +4,7 @@
 //! [`Store::commit`] alone: it is one transaction for a batch, idempotent on (node, stream, number), and a message is
 //! acknowledged only after it returned.
 
+mod access;
 mod correlation;
 mod map;
 mod notifications;
@@ -12,6 +13,7 @@ pub mod sqlite;
 mod tags;
 mod types;
 
+pub use access::*;
 pub use correlation::*;
 pub use map::*;
 pub use notifications::*;
@@ -58,7 +60,7 @@ pub enum StoreError {
 
 /// The collector's memory.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug + 'static {
+pub trait Store: AccessStore + Send + Sync + std::fmt::Debug + 'static {
     // -- what nodes send ------------------------------------------------------------------------------------------
 
     /// Stores a batch in one transaction and says for each message whether it was new. On an error nothing is stored.

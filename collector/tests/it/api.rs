@@ -1,9 +1,11 @@
 //! `/api/v1`: good answers as they are described, bad requests with words that help.
 
 use serde_json::{Value, json};
+use tacit_collector::store::Role;
 use tacit_wire::Num;
 use tacit_wire::message::{CommandKind, EventKind, Phase, ResultBody};
 
+use crate::access::{BASIC_ANA, token};
 use crate::answer::Answer;
 use crate::messages::{birth, bytes, event, half, links, now_ms, settled_minute, summary, topic};
 use crate::schema::Described;
@@ -142,12 +144,47 @@ async fn every_operation_answers_as_described() {
         good("GET", path, "").await;
     }
 
-    let unanswered = described.unanswered();
-    let streams = ["/api/v1/live", "/api/v1/nodes/{node}/watch"].map(|path| (path.to_owned(), "get".to_owned()));
-    assert_eq!(unanswered, streams, "everything but streams, which do not end, was seen");
     site.follow("/api/v1/live").await;
     let (name, frames) = site.follow("/api/v1/nodes/web-1/watch").await.next().await.expect("frames");
     assert_eq!((name.as_str(), &frames["frames"]), ("frames", &json!([[0.5]])));
+
+    // From the first user on, who asks has to be known.
+    site.add_user("ana", Role::Admin).await;
+    let bearer = token(&site, Role::Admin, Some("ana")).await;
+    let mut known = async |method: &str, path: &str, authorization: &str, body: &str| {
+        let headers = [("authorization", authorization), ("content-type", "application/json")];
+        let answer = site.ask(method, path, &headers, body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text);
+        described.check(method, path, &answer);
+        answer.json()
+    };
+    let me = known("GET", "/api/v1/me", &bearer, "").await;
+    assert_eq!((&me["role"], &me["required"]), (&json!("admin"), &json!(true)));
+    let user = r#"{"name":"bo","role":"viewer","password":"correct horse"}"#;
+    let user = known("POST", "/api/v1/users", &bearer, user).await;
+    assert_eq!(known("GET", "/api/v1/users", &bearer, "").await["users"][1], user);
+    for (what, body) in [
+        ("role", r#"{"role":"operator"}"#),
+        ("disable", "{}"),
+        ("enable", "{}"),
+        ("password", r#"{"password":"another password"}"#),
+    ] {
+        known("POST", &format!("/api/v1/users/bo/{what}"), &bearer, body).await;
+    }
+    let made = known("POST", "/api/v1/tokens", &bearer, r#"{"name":"scrape","role":"viewer","seconds":60}"#).await;
+    assert_eq!(made["token"]["made_by"], "ana");
+    let id = made["token"]["id"].as_str().expect("a number").to_owned();
+    let tokens = known("GET", "/api/v1/tokens", &bearer, "").await;
+    assert!(!tokens.to_string().contains(made["secret"].as_str().expect("a secret")), "{tokens}");
+    known("POST", &format!("/api/v1/tokens/{id}/revoke"), &bearer, "{}").await;
+    let lines = known("GET", "/api/v1/access-log?limit=1", &bearer, "").await;
+    assert_eq!(lines["lines"][0]["path"], format!("/api/v1/tokens/{id}/revoke"));
+    let change = r#"{"old":"correct horse","new":"another password"}"#;
+    assert_eq!(known("POST", "/api/v1/me/password", BASIC_ANA, change).await["name"], "ana");
+
+    let unanswered = described.unanswered();
+    let streams = ["/api/v1/live", "/api/v1/nodes/{node}/watch"].map(|path| (path.to_owned(), "get".to_owned()));
+    assert_eq!(unanswered, streams, "everything but streams, which do not end, was seen");
     site.stop().await;
 }
 

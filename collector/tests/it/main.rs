@@ -3,6 +3,7 @@
 // What clippy allows in a test it does not allow in the helpers around it.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod alertmanager;
 mod alerts;
 mod answer;

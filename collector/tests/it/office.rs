@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::Value;
+use tacit_collector::access::Access;
+use tacit_collector::access::config::AccessConfig;
 use tacit_collector::api::{self, ApiState};
 use tacit_collector::broker::Line;
 use tacit_collector::cause::{Edge, EdgeKind, EdgeMetric, Entity, Evidence, Point, Series, rank};
@@ -44,7 +46,9 @@ impl Office {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (http, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let desk = Desk::new(&NotifyConfig::default(), Pages::default(), &format!("http://{http}"), now_ms());
+        let access = Access::new(&AccessConfig::default(), Arc::clone(&store), http, false);
         let state = ApiState {
+            access: Arc::new(access),
             interop: Arc::new(Interop::new(&store, &ingest, &map)),
             store: Arc::clone(&store),
             ingest,

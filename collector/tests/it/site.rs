@@ -1,10 +1,14 @@
 //! A collector of its own for a test, asked over HTTP.
 
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 use tacit_collector::Collector;
+use tacit_collector::access::password;
 use tacit_collector::config::Config;
+use tacit_collector::store::{Role, Store, User};
 use tacit_wire::codec::{Message, decode};
 use tacit_wire::message::{Command, CommandKind, Phase, ResultBody, Summary};
 use tempfile::TempDir;
@@ -14,10 +18,13 @@ use crate::answer::{Answer, agent, ask};
 use crate::client::{Client, PATIENCE};
 use crate::messages::{SITE, birth, bytes, event, now_ms, report, result, summary, topic};
 
+/// The password of every user of a test.
+pub const PASSWORD: &str = "correct horse";
+
 pub struct Site {
     collector: Collector,
     http: ureq::Agent,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Site {
@@ -35,7 +42,7 @@ impl Site {
         config.map.reverse_dns = false;
         change(&mut config);
         let collector = Collector::start(&config).await.unwrap();
-        Self { collector, http: agent(), _folder: folder }
+        Self { collector, http: agent(), folder }
     }
 
     /// The node `web-1` with a series, a minute of it, a report, and something that goes wrong: incident 1.
@@ -54,6 +61,23 @@ impl Site {
     pub async fn node(&self, name: &str) -> Node {
         let port = self.collector.mqtt_address().expect("the embedded broker runs").port();
         Node { name: name.to_owned(), client: Client::connect(name, port).await }
+    }
+
+    /// What is kept.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.collector.store()
+    }
+
+    /// Where it is kept.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Makes a user as the command line of the collector's machine does.
+    pub async fn add_user(&self, name: &str, role: Role) {
+        let password_hash = password::hash(PASSWORD).unwrap();
+        let user = User { name: name.into(), role, password_hash, created_ms: now_ms(), disabled_ms: None };
+        self.store().add_user(user).await.unwrap();
     }
 
     /// Host and port of the HTTP side.

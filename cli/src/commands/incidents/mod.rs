@@ -22,7 +22,7 @@ use crate::output::{ago, now_ms, plain, table, utc};
 /// # Errors
 /// When the collector cannot be asked.
 pub fn list(options: &Incidents) -> Result<()> {
-    let client = Client::new(&options.ask.collector);
+    let client = Client::of(&options.ask)?;
     if options.scores {
         let scores: Scores = client.get("/scores")?;
         return if options.ask.json { print_json(&scores) } else { print(&describe_scores(&scores)) };
@@ -119,14 +119,14 @@ pub fn one(action: &Action) -> Result<()> {
 }
 
 fn read(one: &OneIncident) -> Result<IncidentDetail> {
-    Client::new(&one.ask.collector).get(&format!("/incidents/{}", one.id))
+    Client::of(&one.ask)?.get(&format!("/incidents/{}", one.id))
 }
 
 /// Does something to an incident; what is said of it comes back.
 fn post<T: serde::de::DeserializeOwned>(one: &OneIncident, verb: &str, mut body: Value) -> Result<T> {
     body["actor"] = json!(one.actor);
     body["note"] = json!(one.note);
-    Client::new(&one.ask.collector).post(&format!("/incidents/{}/{verb}", one.id), &body)
+    Client::of(&one.ask)?.post(&format!("/incidents/{}/{verb}", one.id), &body)
 }
 
 fn change(one: &OneIncident, verb: &str, body: Value) -> Result<()> {
@@ -169,7 +169,7 @@ fn explain(one: &OneIncident) -> Result<()> {
 
 fn replay(one: &OneIncident, at_ms: Option<i64>) -> Result<()> {
     let at = at_ms.map_or_else(String::new, |at| format!("?at_ms={at}"));
-    let replay: Replay = Client::new(&one.ask.collector).get(&format!("/incidents/{}/replay{at}", one.id))?;
+    let replay: Replay = Client::of(&one.ask)?.get(&format!("/incidents/{}/replay{at}", one.id))?;
     if one.ask.json {
         return print_json(&replay);
     }

@@ -2,6 +2,7 @@
 //!
 //! Write-ahead log with `synchronous = FULL`: what was committed survives a power cut, and readers never wait.
 
+mod access;
 mod convert;
 mod events;
 mod housekeeping;

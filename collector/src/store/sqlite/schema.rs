@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/004_map_spans.sql"),
     include_str!("../migrations/005_incidents.sql"),
     include_str!("../migrations/006_tags.sql"),
+    include_str!("../migrations/007_access.sql"),
 ];
 
 /// Opens the file for the writer.
