@@ -22,6 +22,18 @@ dist TARGET="x86_64-unknown-linux-musl":
     cargo build --profile dist --target {{TARGET}} -p tacit-agent
     cargo build --profile dist --target {{TARGET}} -p tacit-netns
 
+# Packages of one target below target/packaging/out: .deb, .rpm, tarball (packaging/README.md).
+package TARGET="x86_64-unknown-linux-musl":
+    packaging/build.sh {{TARGET}}
+
+# Installs, boots, breaks, upgrades and purges the packages in a Debian of its own; needs root.
+package-test ARCH="amd64":
+    packaging/test.sh {{ARCH}}
+
+# Everything of a release: packages of all targets, tested, with checksums.
+release *TARGETS:
+    packaging/release.sh {{TARGETS}}
+
 # What the agent costs, beside peers installed here.
 footprint *ARGS:
     cargo build --release -p tacit-agent

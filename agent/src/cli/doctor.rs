@@ -16,6 +16,7 @@ use crate::context;
 use crate::inventory;
 use crate::links;
 use crate::source::cgroup::Layout;
+use crate::source::open_files::OpenFiles;
 use crate::source::{Root, Sampled};
 
 /// How long the broker may take to accept a connection.
@@ -142,8 +143,9 @@ fn access(root: &Root, config: &Config) -> Vec<Finding> {
     let layout = Layout::find(root);
     vec![
         finding("runs as", true, format!("{who}, effective capabilities {capabilities}")),
-        readable_file(root, "proc/1/io", "disk use of other processes", "needs CAP_SYS_PTRACE or root"),
-        listable(root, "proc/1/fd", "owners of other users' sockets", "needs CAP_SYS_PTRACE or root"),
+        readable_file(root, "proc/1/io", "disk use of other processes", "needs root; that of units is seen without"),
+        open_files(root),
+        readable_file(root, "proc/1/mountinfo", "read-only mounts", "file systems that become so are seen without"),
         readable_file(root, "proc/pressure/cpu", "pressure (PSI)", "the kernel was built without PSI, or needs psi=1"),
         finding("control groups", layout != Layout::None, layout.describe()),
         connections(root, config),
@@ -158,10 +160,13 @@ fn readable_file(root: &Root, path: &str, what: &str, otherwise: &str) -> Findin
     }
 }
 
-fn listable(root: &Root, path: &str, what: &str, otherwise: &str) -> Finding {
-    match std::fs::read_dir(root.join(path)) {
-        Ok(_) => finding(what, true, format!("/{path} can be read")),
-        Err(error) => finding(what, false, format!("/{path}: {error}; {otherwise}")),
+/// Whose sockets are named by open files; control groups name most of them without.
+fn open_files(root: &Root) -> Finding {
+    let what = "owners of other users' sockets";
+    match OpenFiles::find(root) {
+        OpenFiles::Links => finding(what, true, "/proc/PID/fd can be read"),
+        OpenFiles::Info(_) => finding(what, true, "/proc/PID/fdinfo can be read"),
+        OpenFiles::Own => finding(what, false, "needs CAP_SYS_PTRACE (Linux 5.14) or root; control groups name most"),
     }
 }
 

@@ -141,6 +141,12 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// The command line, for man pages and completions.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// The program: parses the command line and does what it says; `run` runs the agent with a checked configuration.
 pub fn main(run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
     let cli = match Cli::try_parse() {

@@ -50,7 +50,7 @@ pub fn examine(root: &Root, disable: &[String]) -> Vec<(&'static str, Result<Str
             return Err("context.disable names it".to_owned());
         }
         match name {
-            kernel_log::NAME => kernel_log::open(root).map(|_| "/dev/kmsg can be read".to_owned()),
+            kernel_log::NAME => kernel_log::examine(root),
             units::NAME => units::present(root).map(|()| "systemd runs this machine".to_owned()),
             journal::NAME => journal::present(root).map(|()| "the journal can be read".to_owned()),
             _ => packages::Packages::new(root).map(|p| p.describe()),

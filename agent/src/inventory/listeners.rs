@@ -16,6 +16,7 @@ use tacit_wire::message::Listener;
 
 use crate::source::Root;
 use crate::source::cgroup::unit_of_process;
+use crate::source::open_files::OpenFiles;
 
 /// Open files looked at in the search for owners; beyond it the rest of the owners is unknown.
 const MOST_FILES: usize = 20_000;
@@ -39,7 +40,7 @@ pub fn listeners(root: &Root) -> Vec<Listener> {
     found.sort_unstable_by_key(|l| (l.port, l.address));
     found.dedup_by_key(|l| (l.port, l.address));
     found.truncate(MOST);
-    let owners = owners(&root.join("proc"), &found);
+    let owners = owners(root, &found);
     found
         .into_iter()
         .map(|l| Listener {
@@ -91,28 +92,25 @@ fn address_of(hex: &str) -> Option<IpAddr> {
 }
 
 /// Unit, container or command by socket inode, as far as processes may be looked at.
-fn owners(proc: &Path, sockets: &[Socket]) -> HashMap<u64, String> {
+fn owners(root: &Root, sockets: &[Socket]) -> HashMap<u64, String> {
     let mut owners = HashMap::new();
     let mut budget = MOST_FILES;
-    let processes = std::fs::read_dir(proc).into_iter().flatten().flatten();
+    let open_files = OpenFiles::find(root);
+    let processes = std::fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
     for process in processes.filter(|p| p.file_name().as_encoded_bytes().first().is_some_and(u8::is_ascii_digit)) {
         let folder = process.path();
-        for file in std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten() {
+        for inode in open_files.sockets(&folder) {
             budget = budget.saturating_sub(1);
             if budget == 0 || owners.len() == sockets.len() {
                 return owners;
             }
-            let Some(inode) = std::fs::read_link(file.path()).ok().and_then(|to| socket_inode(&to)) else { continue };
+            let Some(inode) = inode else { continue };
             if sockets.iter().any(|s| s.inode == inode) {
                 owners.entry(inode).or_insert_with(|| name_of(&folder));
             }
         }
     }
     owners
-}
-
-fn socket_inode(link: &Path) -> Option<u64> {
-    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 fn name_of(process: &Path) -> String {

@@ -14,6 +14,7 @@ use super::publish::Observed;
 use super::socket::{SocketError, Sockets};
 use super::tracker::Tracker;
 use crate::source::Root;
+use crate::source::open_files::OpenFiles;
 
 /// A receive buffer from here on counts as large.
 const LARGE: usize = 1 << 20;
@@ -70,7 +71,7 @@ impl Observer {
     }
 
     fn with(root: &Root, sockets: Option<Sockets>, without: String) -> Self {
-        let owners_seen = std::fs::read_dir(root.join("proc/1/fd")).is_ok();
+        let owners_seen = OpenFiles::find(root).of_others();
         let level = match &sockets {
             None => Level::Tables,
             Some(s) if owners_seen && s.room >= LARGE => Level::Owners,

@@ -21,6 +21,7 @@ pub mod load;
 pub mod logs;
 pub mod memory;
 pub mod network;
+pub mod open_files;
 pub mod pressure;
 pub mod probe;
 mod proc_file;

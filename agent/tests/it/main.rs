@@ -8,6 +8,7 @@ mod foreign;
 mod kernel;
 mod links;
 mod outbox;
+mod packaging;
 mod probe;
 mod publish;
 mod tree;

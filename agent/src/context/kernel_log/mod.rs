@@ -1,10 +1,12 @@
 //! The kernel's log, from its own device: OOM kills by name, I/O errors, links that go down, hung tasks, low voltage.
 //!
 //! `/dev/kmsg` gives one record a `read`, wakes its readers, and costs nothing while the kernel is silent. Reading begins
-//! at the end: what was logged before the agent ran is not news. Needs `CAP_SYSLOG` where `kernel.dmesg_restrict` is 1.
+//! at the end: what was logged before the agent ran is not news. Needs `CAP_SYSLOG` where `kernel.dmesg_restrict` is 1, and a
+//! device: where either is missing the journal is asked for the same messages ([`relay`]).
 
 mod classify;
 mod record;
+mod relay;
 
 pub use classify::{Sight, Victim, classify};
 pub use record::{Record, parse};
@@ -17,6 +19,7 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tracing::debug;
 
+use super::journal;
 use super::repeats::Repeats;
 use super::reporter::Reporter;
 use crate::clock::Tick;
@@ -42,10 +45,22 @@ pub fn open(root: &Root) -> Result<OwnedFd, String> {
 fn explain(path: &Path, error: Errno) -> String {
     let what = match error {
         Errno::PERM | Errno::ACCESS => "; the agent needs CAP_SYSLOG, or kernel.dmesg_restrict=0",
-        Errno::NOENT => "; containers have none",
+        Errno::NOENT => "; confined services and containers have none",
         _ => "",
     };
     format!("cannot open {}: {error}{what}", path.display())
+}
+
+/// How the log can be read on the machine below `root`, or why it cannot.
+///
+/// # Errors
+/// What is missing, in words that say what helps.
+pub fn examine(root: &Root) -> Result<String, String> {
+    let Err(reason) = open(root) else { return Ok("/dev/kmsg can be read".to_owned()) };
+    match journal::present(root) {
+        Ok(()) => Ok(format!("through the journal ({reason})")),
+        Err(why) => Err(format!("{reason}; {why}")),
+    }
 }
 
 /// Follows the log until it ends, which the kernel's never does.
@@ -59,7 +74,10 @@ pub async fn watch(root: Root, reporter: Reporter) {
             reporter.state(NAME, Ok(()));
             follow(log, &reporter).await
         }
-        Err(reason) => reason,
+        Err(reason) => match journal::present(&root) {
+            Ok(()) => return relay::watch(root, reporter).await,
+            Err(why) => format!("{reason}; {why}"),
+        },
     };
     reporter.state(NAME, Err(ended));
 }
@@ -75,7 +93,7 @@ async fn follow(log: OwnedFd, reporter: &Reporter) -> String {
         Ok(log) => log,
         Err(e) => return format!("cannot wait for /dev/kmsg: {e}"),
     };
-    let mut reading = Reading { reporter, repeats: Repeats::default(), victim: Victim::default(), bad: 0, lost: 0 };
+    let mut reading = Reading::new(reporter);
     let mut buffer = vec![0; RECORD];
     loop {
         let mut ready = match log.readable().await {
@@ -108,7 +126,11 @@ struct Reading<'a> {
     lost: u64,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(reporter: &'a Reporter) -> Self {
+        Self { reporter, repeats: Repeats::default(), victim: Victim::default(), bad: 0, lost: 0 }
+    }
+
     fn take(&mut self, bytes: &[u8], at: Tick) {
         let record = match parse(bytes) {
             Ok(record) => record,
@@ -122,7 +144,12 @@ impl Reading<'_> {
         if record.facility != 0 {
             return;
         }
-        let Some(sight) = classify(record.text, &mut self.victim) else { return };
+        self.look(record.text, at);
+    }
+
+    /// Tells what a message of the kernel means, if it means something.
+    fn look(&mut self, text: &str, at: Tick) {
+        let Some(sight) = classify(text, &mut self.victim) else { return };
         let Some(held_back) = self.repeats.pass(sight.class, &sight.subject, at.mono_ms) else { return };
         let times = if held_back > 0 { format!(" ({held_back} more since the last note)") } else { String::new() };
         self.reporter.tell(sight.kind, at, &format!("{}{times}", sight.text), sight.unit);

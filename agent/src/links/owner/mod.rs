@@ -1,7 +1,7 @@
 //! Whose a socket is.
 //!
 //! 1. the control group's id in a dump, through a walk of the version 2 hierarchy: a unit or container;
-//! 2. the socket's inode among the open files of all processes that may be looked at: a unit, container or executable;
+//! 2. the socket's inode among the open files of all processes that may be looked at ([`OpenFiles`]): a unit, container or executable;
 //! 3. for one that may be gone in a moment: the control group's id, and where that group has no name the one program that runs in it
 //!    ([`Owners::at_once`]);
 //! 4. for a connection that no dump saw: the listener's owner on the server's side, and on the client's the one that last
@@ -22,6 +22,7 @@ use tacit_wire::message::OwnerKind;
 use super::message::Record;
 use crate::source::Root;
 use crate::source::cgroup::{Layout, unit_of, unit_of_process};
+use crate::source::open_files::OpenFiles;
 
 /// Number of an owner in [`Owners`].
 pub type OwnerId = u32;
@@ -82,6 +83,7 @@ struct Entry {
 #[derive(Debug)]
 pub struct Owners {
     proc: PathBuf,
+    open_files: OpenFiles,
     unified: Option<PathBuf>,
     nobody: Owner,
     table: HashMap<OwnerId, Entry>,
@@ -112,6 +114,7 @@ impl Owners {
         let nobody = Owner { name: "".into(), kind: OwnerKind::Unattributed, scope: 0 };
         Self {
             proc: root.join("proc"),
+            open_files: OpenFiles::find(root),
             unified,
             nobody: nobody.clone(),
             table: HashMap::new(),
@@ -380,12 +383,12 @@ impl Owners {
             }
             let folder = process.path();
             let mut owner = None;
-            for file in std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten() {
+            for inode in self.open_files.sockets(&folder) {
                 if budget == 0 || found == wanted.len() {
                     break;
                 }
                 budget -= 1;
-                let inode = std::fs::read_link(file.path()).ok().and_then(|to| socket_inode(&to));
+                let inode = inode.and_then(|inode| u32::try_from(inode).ok());
                 let Some(inode) = inode.filter(|i| wanted.contains(i)) else { continue };
                 let owner = *owner.get_or_insert_with(|| self.owner_of_process(&folder));
                 found += usize::from(self.inodes.insert(inode, owner).is_none());
@@ -422,10 +425,6 @@ fn kind_of(name: &str) -> Option<OwnerKind> {
     } else {
         None
     }
-}
-
-fn socket_inode(link: &Path) -> Option<u32> {
-    link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]

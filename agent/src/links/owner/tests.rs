@@ -49,6 +49,24 @@ fn owners_come_from_groups_and_from_open_files() {
 }
 
 #[test]
+fn where_open_files_are_closed_to_others_what_is_told_of_them_serves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |p: &str| folder.path().join(p);
+    let make = |p: &str| std::fs::create_dir_all(path(p)).expect("made");
+    make("proc/42/fdinfo");
+    std::fs::write(path("proc/42/cgroup"), "0::/system.slice/web.service\n").expect("written");
+    std::fs::write(path("proc/42/fdinfo/3"), "pos:\t0\nmnt_id:\t10\nino:\t77\n").expect("written");
+    std::fs::write(path("proc/42/fdinfo/4"), "pos:\t0\nmnt_id:\t11\nino:\t78\n").expect("written");
+    let mut owners = Owners { open_files: OpenFiles::Info(10), ..Owners::new(&Root::new(folder.path())) };
+    let (web, file) = (record(77, 0), record(78, 0));
+    assert_eq!((owners.of(&web), owners.of(&file)), (UNATTRIBUTED, UNATTRIBUTED));
+    assert!(owners.search(1000));
+    let web = owners.of(&web);
+    assert_eq!((&*owners.get(web).name, owners.get(web).kind), ("web.service", OwnerKind::Unit));
+    assert_eq!(owners.of(&file), UNATTRIBUTED, "what lies elsewhere is no socket, whatever its number");
+}
+
+#[test]
 fn who_may_be_gone_in_a_moment_is_known_by_its_control_group() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |p: &str| folder.path().join(p);

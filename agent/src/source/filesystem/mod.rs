@@ -2,7 +2,8 @@
 //!
 //! `statvfs` of a dead network mount hangs for ever, so it never runs on the sampling thread: a watcher thread asks one
 //! mount after the other through a worker, and a worker that does not come back is left to its mount while a new one goes
-//! on with the rest ([`watch`]). Which mounts there are comes from `/proc/self/mountinfo` ([`mounts`]).
+//! on with the rest ([`watch`]). Which mounts there are comes from `/proc/self/mountinfo`, and which of them are read-only for
+//! everybody from `/proc/1/mountinfo` ([`mounts`]).
 
 mod mounts;
 mod watch;
@@ -82,7 +83,7 @@ impl FileSystem {
     #[must_use]
     pub fn new(root: &Root, ignore: &[String], stat: Arc<dyn StatFs>) -> Self {
         let newest = FileSystems::default();
-        let watcher = watch::start(root.join("proc/self/mountinfo"), ignore.to_vec(), stat, newest.clone());
+        let watcher = watch::start(root, ignore.to_vec(), stat, newest.clone());
         Self { newest, places: Vec::new(), watcher: watcher.map(Arc::new) }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use super::super::Root;
 use super::super::feed::Feed;
 use super::mounts::{self, Mount};
 use super::{FileSystems, MountUsage, Snapshot};
@@ -66,9 +67,10 @@ impl StatFs for Statvfs {
 
 /// Starts the thread that asks all mounts again and again; the first round begins at once. `None`, and the reason in
 /// `out`, when the system refuses it.
-pub fn start(mountinfo: PathBuf, ignore: Vec<String>, stat: Arc<dyn StatFs>, out: FileSystems) -> Option<Feed<()>> {
+pub fn start(root: &Root, ignore: Vec<String>, stat: Arc<dyn StatFs>, out: FileSystems) -> Option<Feed<()>> {
     let failed = out.clone();
-    let mut rounds = Rounds { mountinfo, ignore, stat, worker: None, stuck: Vec::new(), round: 0 };
+    let (mountinfo, first) = (root.join("proc/self/mountinfo"), root.join("proc/1/mountinfo"));
+    let mut rounds = Rounds { mountinfo, first, ignore, stat, worker: None, stuck: Vec::new(), round: 0, said: false };
     let refused = |e| {
         let error = Some(format!("cannot start the file-system thread: {e}"));
         failed.publish(Snapshot { error, ..Snapshot::default() });
@@ -91,12 +93,16 @@ struct Worker {
 
 struct Rounds {
     mountinfo: PathBuf,
+    /// What the first process sees, whom nobody confines.
+    first: PathBuf,
     ignore: Vec<String>,
     stat: Arc<dyn StatFs>,
     worker: Option<Worker>,
     /// Mounts whose worker did not come back, with that worker: its late answer says that the mount lives again.
     stuck: Vec<(String, Worker)>,
     round: u64,
+    /// That `first` cannot be read was said.
+    said: bool,
 }
 
 impl Rounds {
@@ -107,11 +113,29 @@ impl Rounds {
             Err(e) => return self.failed(format!("cannot read {}: {e}", self.mountinfo.display())),
         };
         match mounts::parse(&text, &self.ignore) {
-            Ok(list) => {
+            Ok(mut list) => {
+                // Nearly always there is nothing to settle, unless this process is confined.
+                if list.iter().any(|m| m.by_mount) {
+                    let first = self.first_sees();
+                    mounts::settle(&mut list, &text, first.as_deref());
+                }
                 let mounts = list.into_iter().map(|m| self.usage(m)).collect();
                 Snapshot { round: self.round, mounts, error: None }
             }
             Err(e) => self.failed(e.at(&self.mountinfo).to_string()),
+        }
+    }
+
+    fn first_sees(&mut self) -> Option<Vec<u8>> {
+        match std::fs::read(&self.first) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                if !std::mem::replace(&mut self.said, true) {
+                    let file = self.first.display();
+                    tracing::info!(%file, %error, "Read-only mounts cannot be told; read-only file systems can.");
+                }
+                None
+            }
         }
     }
 
@@ -195,7 +219,16 @@ mod tests {
         std::fs::write(&mountinfo, "1 1 0:9 / /dead rw - nfs4 s:/ rw\n2 1 8:1 / / rw - ext4 /dev/sda1 rw\n").unwrap();
         let gate = Arc::new(Gate::default());
         let stat: Arc<dyn StatFs> = Arc::<Gate>::clone(&gate);
-        let mut rounds = Rounds { mountinfo, ignore: Vec::new(), stat, worker: None, stuck: Vec::new(), round: 0 };
+        let mut rounds = Rounds {
+            mountinfo,
+            first: folder.path().join("none"),
+            ignore: Vec::new(),
+            stat,
+            worker: None,
+            stuck: Vec::new(),
+            round: 0,
+            said: false,
+        };
         let spaces = |s: &Snapshot| s.mounts.iter().map(|m| m.space.is_some()).collect::<Vec<_>>();
         assert_eq!(spaces(&rounds.next()), [false, true]);
         assert_eq!(spaces(&rounds.next()), [false, true]);

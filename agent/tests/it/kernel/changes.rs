@@ -317,6 +317,29 @@ fn a_file_system_becomes_read_only() {
 }
 
 #[test]
+fn a_confined_agent_asks_the_first_process_what_is_read_only() {
+    let tree = Tree::of("raspberry-pi-4");
+    let mounts = tree.read("proc/self/mountinfo");
+    std::fs::create_dir_all(tree.path("proc/1")).expect("made");
+    tree.write("proc/1/mountinfo", &mounts);
+    // What ProtectSystem=strict makes of it.
+    let confined = mounts.replace(" rw,noatime", " ro,noatime").replace(" rw,relatime", " ro,relatime");
+    tree.write("proc/self/mountinfo", confined);
+    let mut rig = rig("filesystem", &tree);
+    let read_only =
+        |rig: &Rig| ["/", "/boot/firmware"].map(|at| rig.value(&sc::FS_READ_ONLY, &[at]).expect("it is there"));
+    assert_eq!(read_only(rig.good()), [0.0, 0.0]);
+    tree.edit("proc/1/mountinfo", |l| l.contains("vfat").then(|| l.replace("rw,relatime", "ro,relatime")));
+    assert_eq!(read_only(rig.good()), [0.0, 1.0]);
+    tree.edit("proc/self/mountinfo", |l| l.contains("ext4").then(|| l.replace("mmcblk0p2 rw", "mmcblk0p2 ro")));
+    assert_eq!(read_only(rig.good()), [1.0, 1.0], "an error of the disk shows in either");
+    // Where processes of others are hidden, only what the file systems say counts.
+    std::fs::remove_dir_all(tree.path("proc/1")).expect("it is there");
+    tree.edit("proc/self/mountinfo", |l| Some(l.replace("mmcblk0p2 ro", "mmcblk0p2 rw")));
+    assert_eq!(read_only(rig.good()), [0.0, 0.0]);
+}
+
+#[test]
 fn mounts_come_and_go_to_the_last() {
     let tree = Tree::of("raspberry-pi-4");
     let mut rig = rig("filesystem", &tree);
