@@ -85,7 +85,10 @@ pub fn totals(c: &Connection) -> Result<Totals, StoreError> {
         incidents_open: unsigned(number("SELECT count(*) FROM incident WHERE open = 1")?),
         last_incident_ms: c.query_row("SELECT max(opened) FROM incident", [], |r| r.get(0))?,
         alarms_actual: promises().map(|p| u64::from(p.events)).sum(),
-        alarms_promised: promises().filter_map(|p| Some(f64::from(p.promised_per_day.get()? * p.days.get()?))).sum(),
+        // The sum of nothing is -0, which people would read.
+        alarms_promised: promises()
+            .filter_map(|p| Some(f64::from(p.promised_per_day.get()? * p.days.get()?)))
+            .fold(0.0, |all, one| all + one),
         pages: unsigned(number(PAGES)?),
         messages: unsigned(number("SELECT value FROM counter WHERE name = 'messages'")?),
         bytes: unsigned(number("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")?),
