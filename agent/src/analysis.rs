@@ -197,6 +197,25 @@ impl Analysis {
         Arc::clone(&self.status)
     }
 
+    /// Takes over another configuration: the budget of alarms, the rule of disks, snapshots, and what summaries say. What was
+    /// learned stays.
+    pub fn configure(&mut self, config: Config, at: Tick) {
+        let budget = config.detect.alarm_budget.rate_per_day();
+        self.judges.set_budget(budget);
+        if self.model_on && budget.is_none() {
+            for event in self.open.anomaly_endings(&self.inputs.sender, at) {
+                self.send(Outgoing::Event(Box::new(event)));
+            }
+            self.judges.forget();
+        }
+        self.model_on = budget.is_some();
+        self.rules.set_disk_full_within(config.detect.disk_full_within.std().as_secs_f64());
+        let name_all = config.publish.encoding == tacit_wire::Encoding::Json;
+        let bytes = config.publish.bytes_per_month.map(crate::config::Size::bytes);
+        self.summariser.configure(config.publish.profile.into(), name_all, bytes);
+        self.inputs.config = config;
+    }
+
     /// Takes one frame through all steps.
     pub fn step(&mut self, frame: &Frame) {
         if !self.began {

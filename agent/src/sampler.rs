@@ -10,7 +10,8 @@ use tracing::{info, warn};
 use crate::analysis::SharedDictionary;
 use crate::clock::Tick;
 use crate::ring::FrameSender;
-use crate::source::{Frame, Sample, Sampled, SeriesTable, Source};
+use crate::source::{Edits, Frame, Sample, Sampled, SeriesTable, Source};
+use crate::watch::Pulse;
 
 /// State of one source, for reports.
 #[derive(Debug, Clone, Default)]
@@ -45,6 +46,8 @@ pub struct Sampler {
     status: Arc<Mutex<SamplerStatus>>,
     tick: u32,
     changed: bool,
+    /// Sources that come while it runs.
+    newcomers: Edits<Box<dyn Source>>,
 }
 
 /// Ticks between renewals of the status when nothing changed.
@@ -61,7 +64,14 @@ impl Sampler {
             status: Arc::default(),
             tick: 0,
             changed: true,
+            newcomers: Edits::default(),
         }
+    }
+
+    /// Where sources are put that are to be sampled too.
+    #[must_use]
+    pub fn newcomers(&self) -> Edits<Box<dyn Source>> {
+        self.newcomers.clone()
     }
 
     /// The status, shared.
@@ -72,6 +82,10 @@ impl Sampler {
 
     /// Takes one sample of everything. In steady state it allocates nothing.
     pub fn sample(&mut self, frame: &mut Frame) {
+        for source in self.newcomers.take() {
+            self.sources.push((source, State::default()));
+            self.changed = true;
+        }
         for (source, state) in &mut self.sources {
             if !self.tick.is_multiple_of(source.every().max(1)) {
                 continue;
@@ -117,8 +131,9 @@ impl Sampler {
         *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
-    /// Samples on the grid until `stop` says so. A late wake-up skips to the next grid point; what was passed over is marked.
-    pub fn run(mut self, interval: Duration, mut frames: FrameSender, stop: impl Fn() -> bool) {
+    /// Samples on the grid until `stop` says so, with a beat of `pulse` after each sample. A late wake-up skips to the next grid
+    /// point; what was passed over is marked.
+    pub fn run(mut self, interval: Duration, mut frames: FrameSender, pulse: &Pulse, stop: impl Fn() -> bool) {
         let start = Instant::now();
         let mut point = 0_u32;
         while !stop() {
@@ -126,6 +141,7 @@ impl Sampler {
                 self.sample(&mut frame);
                 frames.send(frame);
             }
+            pulse.beat();
             point += 1;
             let passed = passed_points(start, interval, point);
             if passed > 0 {

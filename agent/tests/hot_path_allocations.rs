@@ -15,6 +15,7 @@ use tacit_agent::ring::{History, pair};
 use tacit_agent::sampler::Sampler;
 use tacit_agent::source::{Root, registry};
 use tacit_agent::summary::Summariser;
+use tacit_agent::watch::Pulse;
 use tacit_wire::message::Profile;
 
 const SERIES: usize = 512;
@@ -35,12 +36,14 @@ fn main() {
     let (mut frames, mut receiver) = pair(4, SERIES);
     let mut history = History::new(SERIES);
     let mut summary = Summariser::new(Profile::Lean, SERIES, false, None);
+    let pulse = Pulse::new("test", "samples", Duration::from_secs(15));
     let mut at = Tick { mono_ms: 60_000_000, wall_ms: 1_700_000_000_000 };
     let mut tick = || {
         at = at.plus_ms(100);
         let mut frame = frames.next_frame(at).expect("the last frame was given back");
         sampler.sample(&mut frame);
         frames.send(frame);
+        pulse.beat();
         let Received::Frame(frame) = receiver.recv(Duration::ZERO) else { panic!("a frame was sent") };
         history.push(frame.at, &frame.values);
         black_box(summary.add(&frame, 0.0));

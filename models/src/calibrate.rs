@@ -166,9 +166,18 @@ impl Margin {
     /// With a budget of `per_day` events.
     #[must_use]
     pub fn new(start: f32, per_day: f64) -> Self {
+        let rate_per_block = Self::rate(per_day);
+        Self { value: start, rate_per_block, block_started_ms: None, block_max: f32::NEG_INFINITY }
+    }
+
+    fn rate(per_day: f64) -> f32 {
         let blocks = 86_400_000.0 / BLOCK_MS as f64;
-        let rate = (per_day / blocks).clamp(1e-4, 0.5) as f32;
-        Self { value: start, rate_per_block: rate, block_started_ms: None, block_max: f32::NEG_INFINITY }
+        (per_day / blocks).clamp(1e-4, 0.5) as f32
+    }
+
+    /// With another budget from now on. The margin stays and moves towards the new rate.
+    pub fn set_budget(&mut self, per_day: f64) {
+        self.rate_per_block = Self::rate(per_day);
     }
 
     /// Learns one sustained value above the running quantile. `at_ms` is monotonic; a block counts when it is over.
@@ -302,6 +311,13 @@ mod tests {
             q.learn(ls);
         }
         assert!((150..600).contains(&below[0]) && (10..80).contains(&below[1]), "{below:?} of 300 and 30");
+    }
+
+    #[test]
+    fn another_budget_changes_the_rate_and_keeps_the_margin() {
+        let mut margin = Margin::new(0.7, 1.0);
+        margin.set_budget(2.0);
+        assert_eq!(margin, Margin::new(0.7, 2.0));
     }
 
     #[test]

@@ -181,6 +181,12 @@ impl ForeignDetector {
         self.verdict.hold(held);
     }
 
+    /// Another number of events a day that it may raise; `None` is one. What was learned stays.
+    pub fn set_budget(&mut self, budget_per_day: Option<f64>) {
+        self.config.budget_per_day = budget_per_day;
+        self.verdict.set_budget(budget_per_day);
+    }
+
     /// One point at a monotonic and a wall time; `value` gives the value, or deviation, of a slot's series, NaN where there is none.
     pub fn step(&mut self, value: impl Fn(usize) -> f32, at_mono_ms: u64, wall_ms: i64) -> Step {
         let learn = self.verdict.may_learn();

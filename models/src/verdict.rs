@@ -134,7 +134,7 @@ impl Verdict {
             smoothed: None,
             quantile: RunningQuantile::new(config.period_ms),
             tail: Tail::default(),
-            margin: Margin::new(0.5, config.budget_per_day.unwrap_or(1.0)),
+            margin: Margin::new(0.5, per_day(config.budget_per_day)),
             recurring: Recurring::default(),
             seen: SeenSoFar::new(SeenSoFar::NONE, 60, 0.0),
             in_a_row: Sustained::new(5, 5),
@@ -186,6 +186,11 @@ impl Verdict {
             resumed: true,
         });
         verdict
+    }
+
+    /// With another budget of events a day from now on; what was learned stays.
+    pub fn set_budget(&mut self, budget: Option<f64>) {
+        self.margin.set_budget(per_day(budget));
     }
 
     /// While held it learns nothing and raises nothing; what is open stays open.
@@ -395,6 +400,11 @@ impl Verdict {
     }
 }
 
+/// Events a day; one when nobody says.
+fn per_day(budget: Option<f64>) -> f64 {
+    budget.unwrap_or(1.0)
+}
+
 /// Logarithm of the smoothed score.
 fn log_smoothed(smoothed: &mut Option<f32>, score: f32, weight: f32) -> f32 {
     let now = smoothed.map_or(score, |s| s + weight * (score - s));
@@ -418,6 +428,18 @@ mod tests {
         let raised = (0..900).filter(|second| judged(if *second < 60 { 3.0 } else { 1.0 }, *second).is_some()).count();
         assert_eq!(raised, 0);
         assert!((900..930).any(|second| judged(2.2, second).is_some()), "what is less than the first scores is found");
+    }
+
+    #[test]
+    fn another_budget_forgets_nothing() {
+        let config = |budget_per_day| DetectorConfig { capacity: 1, period_ms: 1000, budget_per_day };
+        let mut verdict = Verdict::new(&config(None));
+        (0..2000).for_each(|second| verdict.watch(1.0, second * 1000));
+        let before = verdict.save();
+        verdict.set_budget(Some(4.0));
+        assert_eq!(verdict.save(), before);
+        verdict.margin.forget_block();
+        assert_eq!(verdict.margin, Verdict::restore(&config(Some(4.0)), &before).margin);
     }
 
     /// A node that was started again right after an event: what dies away then must not raise the bar of the first day.

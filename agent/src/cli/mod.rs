@@ -6,13 +6,16 @@
 //! tacit-agent links [--for 10s] [--json]            who talks to whom, observed for a while
 //! tacit-agent doctor [--json]                       what this host offers, what is absent and why
 //! tacit-agent maintenance --for 2h --reason TEXT    somebody works on this machine: learn nothing, let no model alarm
-//! tacit-agent check-config [FILE]
+//! tacit-agent enroll --collector URL --token-file F [--node ID] [--again]   join a fleet
+//! tacit-agent check-config [FILE] [--print]         file, drop-ins and variables: what is wrong, or what is in force
 //! tacit-agent completions SHELL
 //! ```
 //!
 //! Exit codes: 0 it worked, 1 it failed, 2 the command line or the configuration is wrong.
 
+mod agreement;
 mod doctor;
+mod enroll;
 mod links;
 mod sample;
 
@@ -24,7 +27,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use tacit_wire::limits::MAINTENANCE_S;
 
 use crate::clock::Tick;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Layers, Origin, Places};
 use crate::fleet::maintenance::{Mark, MarkFile};
 use crate::source::Root;
 
@@ -93,14 +96,28 @@ enum Command {
         #[arg(long)]
         end: bool,
     },
+    /// Join a fleet: make a key here and get a certificate for it from the collector, with a one-time token.
+    Enroll(enroll::EnrollArgs),
     /// Check a configuration and say what is wrong with it.
     CheckConfig {
-        /// The file; without it the one that `run` would use.
+        /// The file, with its drop-ins (agent.toml: agent.d/*.toml); without it the one that `run` would use.
         file: Option<PathBuf>,
+        /// Print what is in force, and for each key that is set where.
+        #[arg(long)]
+        print: bool,
     },
     /// Runs a model in a process of its own; the agent starts it.
     #[command(name = tacit_models::import::trial::COMMAND, hide = true)]
     ModelTrial,
+    /// Judge a recording and print its scores, or compare them with those of another machine (cross/README.md).
+    #[command(hide = true)]
+    Agreement {
+        /// Values, as cross/recording.csv.
+        recording: PathBuf,
+        /// Known scores; the exit code is 1 when they differ by more than rounding.
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+    },
     /// Print completions for a shell.
     Completions {
         /// The shell.
@@ -148,7 +165,7 @@ pub fn command() -> clap::Command {
 }
 
 /// The program: parses the command line and does what it says; `run` runs the agent with a checked configuration.
-pub fn main(run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
+pub fn main(run: impl FnOnce(&Layers) -> anyhow::Result<()>) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         // Help and version go to standard output and are no failure.
@@ -169,18 +186,21 @@ pub fn main(run: impl FnOnce(Config) -> anyhow::Result<()>) -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<(), Failure> {
+fn dispatch(cli: Cli, run: impl FnOnce(&Layers) -> anyhow::Result<()>) -> Result<(), Failure> {
     match cli.command {
         Command::Run(args) => {
             start_logging(level(cli.log, tracing::Level::INFO)?);
-            let mut config = load(&args)?;
+            let layers = layers(&args)?;
+            say_places(&layers);
+            let configured = layers.config.node.data_dir.clone();
             // Without any configuration it is to run for anybody; a folder somebody chose is never replaced.
-            if args.data.is_none() && config_path(&args).is_none() && !can_hold(&config.node.data_dir) {
-                let configured = std::mem::replace(&mut config.node.data_dir, "./.tacit/agent".into());
-                let (configured, used) = (configured.display(), config.node.data_dir.display());
-                tracing::info!(%configured, %used, "The state folder cannot be written; another is used.");
+            if layers.files().is_empty() && !layers.sets("node.data_dir") && !can_hold(&configured) {
+                let used = PathBuf::from("./.tacit/agent");
+                let (configured, shown) = (configured.display(), used.display());
+                tracing::info!(%configured, used = %shown, "The state folder cannot be written; another is used.");
+                return Ok(run(&layers.with_data(used))?);
             }
-            Ok(run(config)?)
+            Ok(run(&layers)?)
         }
         Command::Sample { config, once: _, watch, json } => {
             start_logging(level(cli.log, tracing::Level::WARN)?);
@@ -202,17 +222,22 @@ fn dispatch(cli: Cli, run: impl FnOnce(Config) -> anyhow::Result<()>) -> Result<
         Command::Maintenance { config, time, reason, end } => {
             Ok(maintenance(&load(&config)?.node.data_dir, time, &reason, end)?)
         }
-        Command::CheckConfig { file } => {
-            let args = ConfigArgs { config: file, data: None };
-            load(&args)?;
-            match config_path(&args) {
-                Some(path) => println!("{}: good", path.display()),
-                None => println!("{DEFAULT_CONFIG} does not exist; the defaults are in force"),
+        Command::Enroll(args) => {
+            start_logging(level(cli.log, tracing::Level::WARN)?);
+            let file = args.config.config.clone().unwrap_or_else(|| DEFAULT_CONFIG.into());
+            enroll::run(&args, &file, &load(&args.config)?)
+        }
+        Command::CheckConfig { file, print: shown } => {
+            let layers = layers(&ConfigArgs { config: file, data: None })?;
+            print(&if shown { layers.print() } else { verdict(&layers) });
+            for name in layers.unused() {
+                eprintln!("tacit-agent: {name} is not used: the configuration has no such section");
             }
             Ok(())
         }
         // It has its own exit code: `main` has seen to it.
         Command::ModelTrial => Ok(()),
+        Command::Agreement { recording, against } => Ok(agreement::run(&recording, against.as_deref())?),
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tacit-agent", &mut text);
@@ -244,12 +269,36 @@ fn config_path(args: &ConfigArgs) -> Option<PathBuf> {
     args.config.clone().or_else(|| Some(PathBuf::from(DEFAULT_CONFIG)).filter(|p| p.exists()))
 }
 
+/// Everything that is set: file, drop-ins, variables, command line.
+fn layers(args: &ConfigArgs) -> Result<Layers, Failure> {
+    Ok(Places::new(args.config.clone(), Path::new(DEFAULT_CONFIG), args.data.clone()).read()?)
+}
+
 fn load(args: &ConfigArgs) -> Result<Config, Failure> {
-    let mut config = config_path(args).map_or_else(|| Ok(Config::default()), |path| Config::load(&path))?;
-    if let Some(data) = &args.data {
-        config.node.data_dir.clone_from(data);
+    layers(args).map(|layers| layers.config)
+}
+
+/// What was read and found good.
+fn verdict(layers: &Layers) -> String {
+    let mut lines: Vec<String> = layers.files().iter().map(|file| format!("{}: good\n", file.display())).collect();
+    if lines.is_empty() {
+        lines.push(format!("{DEFAULT_CONFIG} does not exist; the defaults are in force\n"));
     }
-    Ok(config)
+    let others = layers.overridden().filter(|(_, origin)| !matches!(origin, Origin::File(..)));
+    lines.extend(others.map(|(key, origin)| format!("{origin}: good, sets {key}\n")));
+    lines.concat()
+}
+
+/// Says where the configuration is from; what decides beside the main file must not be a surprise.
+fn say_places(layers: &Layers) {
+    let files: Vec<String> = layers.files().iter().map(|file| file.display().to_string()).collect();
+    tracing::info!(files = files.join(", "), "The configuration was read.");
+    for (key, origin) in layers.overridden() {
+        tracing::info!("{key} is set by {origin}.");
+    }
+    for name in layers.unused() {
+        tracing::warn!("{name} is not used: the configuration has no such section.");
+    }
 }
 
 /// Whether the folder can be written, or made.
@@ -312,8 +361,8 @@ mod tests {
         let (file, data) = (file.to_string_lossy().into_owned(), folder.path().to_string_lossy().into_owned());
         let cli = Cli::parse_from(["tacit-agent", "run", "--config", &file, "--data", &data]);
         let mut seen = None;
-        dispatch(cli, |config| {
-            seen = Some((config.node.site.to_string(), config.node.data_dir));
+        dispatch(cli, |layers| {
+            seen = Some((layers.config.node.site.to_string(), layers.config.node.data_dir.clone()));
             Ok(())
         })
         .expect("it runs");

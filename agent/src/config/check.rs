@@ -6,6 +6,7 @@ use tacit_wire::limits::TAGS;
 
 use super::{Config, ProbeConfig, ScrapeConfig};
 use crate::context;
+use crate::publish::dial::Proxy;
 use crate::source::probe::Target;
 use crate::source::registry::NAMES;
 
@@ -204,14 +205,22 @@ fn publish(config: &Config) -> Result<(), Wrong> {
         }
         _ => {}
     }
-    let tls = [("ca_file", &p.ca_file), ("cert_file", &p.cert_file)];
-    if let Some((key, _)) = tls.iter().find(|(_, file)| file.is_some())
+    let tls = [("ca_file", p.ca_file.is_some()), ("cert_file", p.cert_file.is_some()), ("alpn", p.alpn.is_some())];
+    if let Some((key, _)) = tls.iter().find(|(_, set)| *set)
         && p.broker.starts_with("mqtt://")
     {
         return wrong(
             format!("publish.{key}"),
             "publish.broker is mqtt://, which has no TLS; use mqtts:// or leave it out",
         );
+    }
+    if let Some(alpn) =
+        p.alpn.as_ref().filter(|a| !(1..=255).contains(&a.len()) || !a.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        return wrong("publish.alpn", format!("{alpn:?}: give the name that the broker wants, as in \"mqtt\""));
+    }
+    if let Some(Err(text)) = p.proxy.as_ref().map(|proxy| proxy.parse::<Proxy>()) {
+        return wrong("publish.proxy", text);
     }
     if p.password_file.is_some() && p.username.is_none() {
         return wrong("publish.password_file", "publish.username is not set; a password needs a user name");

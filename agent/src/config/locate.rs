@@ -27,6 +27,25 @@ pub fn line_of_key(text: &str, path: &str) -> Option<usize> {
     }
 }
 
+/// Every key that is set, with its line; a list is one key.
+pub fn keys(text: &str) -> Vec<(String, usize)> {
+    let (root, _) = DeTable::parse_recoverable(text);
+    let mut keys = Vec::new();
+    collect(root.get_ref(), "", text, &mut keys);
+    keys
+}
+
+fn collect(table: &DeTable<'_>, above: &str, text: &str, keys: &mut Vec<(String, usize)>) {
+    for (key, value) in table {
+        let name = key.get_ref();
+        let path = if above.is_empty() { name.to_string() } else { format!("{above}.{name}") };
+        match value.get_ref() {
+            DeValue::Table(inner) => collect(inner, &path, text, keys),
+            _ => keys.push((path, line_of(text, key.span().start))),
+        }
+    }
+}
+
 type Range = std::ops::Range<usize>;
 
 /// Depth first, so that the innermost match wins; gives the path and where its key (or table) begins.
@@ -69,6 +88,12 @@ mod tests {
         assert_eq!(line_of_key(TEXT, "scrape[1].url"), Some(9));
         assert_eq!(line_of_key(TEXT, "node.id"), Some(1), "an unset key is shown at its section");
         assert_eq!(line_of_key(TEXT, "outbox.max_age"), None);
+    }
+
+    #[test]
+    fn all_keys_are_listed() {
+        assert_eq!(keys(TEXT), [("node.site".to_owned(), 2), ("scrape".to_owned(), 4)]);
+        assert_eq!(keys("node.site = \"x\"\n[node]\n"), [("node.site".to_owned(), 1)]);
     }
 
     #[test]

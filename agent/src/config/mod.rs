@@ -1,12 +1,17 @@
-//! The agent's configuration: one TOML file, every key optional, `packaging/agent.toml` spells out the defaults.
+//! The agent's configuration: TOML, every key optional, `packaging/agent.toml` spells out the defaults. It may be spread over a
+//! file, drop-ins and the environment ([`Layers`]), and be read again while the agent runs ([`Change`]).
 //!
 //! A typo, a wrong unit or an impossible value fails at start with file, line and key; nothing falls back silently.
 
+mod change;
 mod check;
+mod layers;
 mod locate;
 mod units;
 
+pub use change::{Change, How, KEYS};
 pub use check::loopback_url;
+pub use layers::{Layers, Origin, Places};
 pub use units::{AlarmBudget, Duration, Size};
 
 use std::collections::BTreeMap;
@@ -160,6 +165,10 @@ pub struct PublishConfig {
     pub cert_file: Option<PathBuf>,
     /// Its key (PEM).
     pub key_file: Option<PathBuf>,
+    /// The protocol to name in the TLS handshake, for brokers that share port 443 with others.
+    pub alpn: Option<String>,
+    /// HTTP proxy that opens a tunnel to the broker, and to the collector when enrolling: `http://HOST:PORT`.
+    pub proxy: Option<String>,
     /// Longest wait before connecting again.
     pub backoff_max: Duration,
 }
@@ -176,6 +185,8 @@ impl Default for PublishConfig {
             ca_file: None,
             cert_file: None,
             key_file: None,
+            alpn: None,
+            proxy: None,
             backoff_max: Duration::from_secs(120),
         }
     }
@@ -348,10 +359,29 @@ pub enum ConfigError {
         /// What is wrong.
         text: String,
     },
+    /// A variable, or an argument of the command line, sets something impossible.
+    #[error("{name}: {text}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// The key and what is wrong.
+        text: String,
+    },
+    /// Each place is right by itself, and all together are not.
+    #[error("the configuration: {0}")]
+    Together(String),
+}
+
+/// What is wrong with a text, as `line N: key: what is wrong and what is allowed`.
+fn explain(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', "; ");
+    let Some(span) = error.span() else { return message };
+    let key = locate::key_at(text, span.start).map(|key| format!("{key}: ")).unwrap_or_default();
+    format!("line {}: {key}{message}", locate::line_of(text, span.start))
 }
 
 impl Config {
-    /// Reads and checks a file.
+    /// Reads and checks a file, by itself; [`Places`] reads all that belongs together.
     ///
     /// # Errors
     /// When it cannot be read, parsed, or holds an impossible value.
@@ -366,11 +396,7 @@ impl Config {
     /// # Errors
     /// The first thing wrong, as `line N: key: what is wrong and what is allowed`.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let config: Self = toml::from_str(text).map_err(|e| {
-            let Some(span) = e.span() else { return e.message().to_owned() };
-            let key = locate::key_at(text, span.start).map(|key| format!("{key}: ")).unwrap_or_default();
-            format!("line {}: {key}{}", locate::line_of(text, span.start), e.message().replace('\n', "; "))
-        })?;
+        let config: Self = toml::from_str(text).map_err(|e| explain(text, &e))?;
         check::check(&config).map_err(|wrong| match locate::line_of_key(text, &wrong.key) {
             Some(line) => format!("line {line}: {}: {}", wrong.key, wrong.text),
             None => format!("{}: {}", wrong.key, wrong.text),

@@ -87,6 +87,11 @@ impl Anomaly {
         Self { span, period_ms: u64::from(period_ms), event: None, quiet_until, last: None, fresh: false }
     }
 
+    /// Forgets the event, as somebody else has told its end; what goes on is a new one.
+    pub fn forget(&mut self) {
+        self.event = None;
+    }
+
     /// Takes a verdict.
     pub fn judged(&mut self, step: Step) {
         (self.last, self.fresh) = (Some(step), true);

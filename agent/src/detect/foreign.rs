@@ -83,6 +83,16 @@ impl ForeignJudge {
         self.detector.hold(held);
     }
 
+    /// Another number of events a day that it may raise.
+    pub fn set_budget(&mut self, per_day: Option<f64>) {
+        self.detector.set_budget(per_day);
+    }
+
+    /// Forgets its event: somebody else has told its end.
+    pub fn forget(&mut self) {
+        self.anomaly.forget();
+    }
+
     /// Whether it judges the means of minutes.
     #[must_use]
     pub fn is_slow(&self) -> bool {

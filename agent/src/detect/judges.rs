@@ -81,6 +81,22 @@ impl Judges {
         self.foreign.iter_mut().for_each(|judge| judge.hold(held));
     }
 
+    /// Another number of events a day that all of them may raise, also those that come later. What was learned stays.
+    pub fn set_budget(&mut self, per_day: Option<f64>) {
+        self.setup.budget_per_day = per_day;
+        let share = self.setup.share();
+        self.fast.set_budget(share);
+        self.slow.set_budget(share);
+        self.foreign.iter_mut().for_each(|judge| judge.set_budget(share));
+    }
+
+    /// Forgets all events: somebody else has told their ends.
+    pub fn forget(&mut self) {
+        self.fast.forget();
+        self.slow.forget();
+        self.foreign.iter_mut().for_each(ForeignJudge::forget);
+    }
+
     /// Judges a sample.
     pub fn judge(&mut self, at: Tick, values: &[f32]) -> Step {
         let step = self.fast.judge(at, values);

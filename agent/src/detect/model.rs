@@ -65,6 +65,16 @@ impl ModelJudge {
         self.detector.hold(held);
     }
 
+    /// Another number of events a day that it may raise.
+    pub fn set_budget(&mut self, per_day: Option<f64>) {
+        self.detector.set_budget(per_day);
+    }
+
+    /// Forgets its event: somebody else has told its end.
+    pub fn forget(&mut self) {
+        self.anomaly.forget();
+    }
+
     /// Judges a sample. Allocates nothing of its own; the model's runtime does.
     pub fn judge(&mut self, at: Tick, values: &[f32]) -> Step {
         let step = self.detector.step(values, at.mono_ms, at.wall_ms);

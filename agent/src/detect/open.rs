@@ -57,6 +57,14 @@ impl OpenEvents {
         self.open.iter().map(end).collect()
     }
 
+    /// The endings of what a model raised and still goes on: nobody is to raise anything any more.
+    #[must_use]
+    pub fn anomaly_endings(&self, sender: &Sender, at: Tick) -> Vec<Event> {
+        let mut endings = self.endings(sender, at);
+        endings.retain(|e| e.kind == EventKind::Anomaly && !self.ended.contains(&e.event));
+        endings
+    }
+
     /// Takes note of an event that is sent.
     pub fn follow(&mut self, event: &Event) {
         if event.kind == EventKind::Context {
@@ -142,6 +150,17 @@ mod tests {
         third.tidy();
         let left = OpenEvents::load(folder.path()).endings(&sender(), later);
         assert_eq!(left.iter().map(|e| e.event).collect::<Vec<_>>(), [a.event]);
+    }
+
+    #[test]
+    fn models_that_are_switched_off_end_their_events_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut list = OpenEvents::load(folder.path());
+        let (model, over) = (opened(&mut list, EventKind::Anomaly), opened(&mut list, EventKind::Anomaly));
+        opened(&mut list, EventKind::Rule);
+        list.follow(&Event { phase: Phase::Close, ..over });
+        let endings = list.anomaly_endings(&sender(), AT);
+        assert_eq!(endings.iter().map(|e| (e.event, e.phase)).collect::<Vec<_>>(), [(model.event, Phase::Close)]);
     }
 
     #[test]

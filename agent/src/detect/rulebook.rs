@@ -83,6 +83,11 @@ impl RuleBook {
         }
     }
 
+    /// Another time within which a disk that fills is told.
+    pub fn set_disk_full_within(&mut self, seconds: f64) {
+        self.disk_full.set_within(seconds);
+    }
+
     /// Takes note of where series are now.
     pub fn rebind(&mut self, dictionary: &Dictionary) {
         let entry = dictionary.entries.iter().find(|e| e.def.name == semconv::VM_OOM_KILLS.name);
@@ -132,6 +137,19 @@ impl RuleBook {
             findings.extend(self.certificate.look(&self.watched.answers.certificates(), at.wall_ms));
             findings.extend(self.probe_failed.look(&self.watched.answers.probed()));
         }
+        findings.extend(self.of_gone_probes());
+    }
+
+    /// A probe that the configuration names no more takes its events with it.
+    fn of_gone_probes(&self) -> Vec<Finding> {
+        let gone = |open: &&Open| {
+            matches!(open.rule, "certificate-expiring" | "probe-failed") && !self.watched.answers.has(&open.subject)
+        };
+        let finding = |open: &Open| {
+            let text = format!("{} is not asked any more", open.subject);
+            Finding { rule: open.rule, subject: open.subject.clone(), text, ..Finding::default() }
+        };
+        self.open.iter().filter(gone).map(finding).collect()
     }
 
     /// The event that a finding leads to, if any.

@@ -50,6 +50,7 @@ use crate::context::Board;
 use crate::detect::event::Sender;
 use crate::outgoing::Outgoing;
 use crate::source::Root;
+use crate::watch::{Pulse, on_others};
 
 /// The name on the board.
 pub const NAME: &str = "links";
@@ -79,8 +80,8 @@ pub fn are_observed(config: &Config) -> bool {
 }
 
 impl Watch {
-    /// Looks until told to stop.
-    pub fn run(self, stop: &Arc<AtomicBool>) {
+    /// Looks until told to stop, with a beat of `pulse` each time.
+    pub fn run(self, stop: &Arc<AtomicBool>, pulse: &Pulse) {
         let mut observer = match Observer::open(&self.root, socket::WANTED) {
             Ok(observer) => observer.with_containers(&self.config.helper),
             Err(reason) => return self.board.set(NAME, Err(reason)),
@@ -90,6 +91,7 @@ impl Watch {
         let mut minute = Tick::now().wall_ms.div_euclid(STEP_MS);
         let mut pace = pace::Pace::new(self.config.interval.std(), Instant::now());
         while !stop.load(Ordering::Relaxed) {
+            pulse.beat();
             let lost = observer.hear();
             let now = Tick::now();
             let this_minute = now.wall_ms.div_euclid(STEP_MS);
@@ -111,6 +113,8 @@ impl Watch {
                 }
                 let messages = batch.minute(edges, &observer.active(), observed, observer.owners(), &self.sender, now);
                 for message in messages {
+                    // While the network thread waits for its disk, this one waits for the network thread.
+                    let _wait = on_others();
                     // Nobody takes messages any more when the agent ends.
                     if self.out.blocking_send(Outgoing::Links(Box::new(message))).is_err() {
                         return;

@@ -5,6 +5,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
+use crate::watch::on_disk;
+
 /// A flat folder of files.
 pub trait Disk: Send {
     /// Names of all files.
@@ -44,7 +46,7 @@ pub trait Disk: Send {
     fn remove(&mut self, name: &str) -> io::Result<()>;
 }
 
-/// A folder on the machine's disk.
+/// A folder on the machine's disk. Whoever watches the calling thread knows that it waits for a disk meanwhile.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -65,6 +67,7 @@ impl Folder {
 
 impl Disk for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
+        let _wait = on_disk();
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let entry = entry?;
@@ -78,16 +81,19 @@ impl Disk for Folder {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        let _wait = on_disk();
         fs::read(self.path.join(name))
     }
 
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let _wait = on_disk();
         let mut bytes = vec![0; len];
         File::open(self.path.join(name))?.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
     }
 
     fn append(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let _wait = on_disk();
         let path = self.path.join(name);
         if !path.exists() {
             self.created = Some(name.to_owned());
@@ -96,6 +102,7 @@ impl Disk for Folder {
     }
 
     fn sync(&mut self, name: &str) -> io::Result<()> {
+        let _wait = on_disk();
         File::open(self.path.join(name))?.sync_data()?;
         // A new file is only found after a power cut when its folder was synced too.
         if self.created.as_deref() == Some(name) {
@@ -106,10 +113,12 @@ impl Disk for Folder {
     }
 
     fn truncate(&mut self, name: &str, len: u64) -> io::Result<()> {
+        let _wait = on_disk();
         OpenOptions::new().write(true).open(self.path.join(name))?.set_len(len)
     }
 
     fn remove(&mut self, name: &str) -> io::Result<()> {
+        let _wait = on_disk();
         fs::remove_file(self.path.join(name))
     }
 }

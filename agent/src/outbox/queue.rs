@@ -252,6 +252,15 @@ impl<D: Disk> Outbox<D> {
         self.spill_lane(0, true) & self.spill_lane(1, true)
     }
 
+    /// With other bounds from now on. What is beyond them goes as ever: the oldest first, events last, each with a gap.
+    pub fn set_limits(&mut self, limits: Limits, now: Tick) {
+        self.limits = limits;
+        if self.memory > self.limits.max_memory {
+            self.spill();
+        }
+        self.enforce(now);
+    }
+
     /// Drops what is beyond bytes, number or age.
     pub fn enforce(&mut self, now: Tick) {
         let oldest_allowed = now.mono_ms as i64 - i64::try_from(self.limits.max_age_ms).unwrap_or(i64::MAX);

@@ -3,6 +3,8 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+
 /// Counters and state, read by reports at any time.
 #[derive(Debug, Default)]
 pub struct NetStatus {
@@ -13,6 +15,9 @@ pub struct NetStatus {
     outbox_dropped: AtomicU64,
     session: Mutex<Option<String>>,
     outbox: Mutex<Option<String>>,
+    certificate: Mutex<Option<String>>,
+    certificate_refused: Notify,
+    renewed: Notify,
 }
 
 impl NetStatus {
@@ -49,7 +54,35 @@ impl NetStatus {
     /// What is wrong, in plain words; empty when nothing is.
     #[must_use]
     pub fn troubles(&self) -> Vec<String> {
-        [&self.session, &self.outbox].into_iter().filter_map(|t| lock(t).clone()).collect()
+        [&self.session, &self.outbox, &self.certificate].into_iter().filter_map(|t| lock(t).clone()).collect()
+    }
+
+    /// Says what is wrong with this node's certificate, or that nothing is. Whether that changed anything.
+    pub fn set_certificate_trouble(&self, trouble: Option<String>) -> bool {
+        let mut held = lock(&self.certificate);
+        let changed = *held != trouble;
+        *held = trouble;
+        changed
+    }
+
+    /// The other side refuses this node's certificate: whoever waits in [`Self::certificate_refused`] hears it, once.
+    pub fn refuse_certificate(&self) {
+        self.certificate_refused.notify_one();
+    }
+
+    /// Waits until the other side has refused this node's certificate.
+    pub async fn certificate_refused(&self) {
+        self.certificate_refused.notified().await;
+    }
+
+    /// There is a new certificate: whoever waits in [`Self::renewed`] connects at once.
+    pub fn renew(&self) {
+        self.renewed.notify_one();
+    }
+
+    /// Waits for a new certificate.
+    pub async fn renewed(&self) {
+        self.renewed.notified().await;
     }
 
     pub(super) fn add_sent(&self, bytes: usize) {
@@ -85,4 +118,23 @@ impl NetStatus {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn troubles_come_and_go_by_their_kind() {
+        let status = NetStatus::default();
+        assert!(status.troubles().is_empty());
+        status.went_down("no broker".into());
+        assert!(status.set_certificate_trouble(Some("it ends".into())));
+        assert!(!status.set_certificate_trouble(Some("it ends".into())), "nothing new");
+        assert_eq!(status.troubles(), ["no broker", "it ends"]);
+        status.came_up();
+        assert_eq!(status.troubles(), ["it ends"], "a session says nothing about the certificate's end");
+        assert!(status.set_certificate_trouble(None));
+        assert!(status.troubles().is_empty());
+    }
 }

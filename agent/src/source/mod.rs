@@ -10,6 +10,7 @@
 pub mod cgroup;
 pub mod cpu;
 pub mod disk;
+mod edits;
 pub mod feed;
 pub mod files;
 pub mod filesystem;
@@ -37,6 +38,7 @@ mod table;
 pub mod task;
 pub mod vm;
 
+pub use edits::Edits;
 pub use frame::Frame;
 pub use proc_file::ProcFile;
 pub use rate::{Rate, Width};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::filesystem::{FileSystem, FileSystems, Statvfs};
 use super::probe::Answers;
 use super::processes::ProcessScan;
-use super::services::{self, Services};
+use super::services::{self, Handles, Services};
 use super::task::{Refresher, Task};
 use super::{Root, Source};
 use crate::config::Config;
@@ -53,6 +53,8 @@ pub struct Sources {
     pub logs: LogCounts,
     /// Where connections of services are shown.
     pub links: ServiceFigures,
+    /// What changes the endpoints that are asked and read, where there are any.
+    pub handles: Handles,
 }
 
 /// Makes the sources of the machine below `root`, without those that `config` leaves out.
@@ -77,7 +79,7 @@ pub fn all(root: &Root, config: &Config) -> Sources {
         Box::new(super::files::Files::new(root)),
     ];
     list.retain(|source| !sampling.disable.iter().any(|name| name == source.name()));
-    let Services { sources, processes, mut refreshers, tasks, answers, logs } = services::all(root, config);
+    let Services { sources, processes, mut refreshers, tasks, answers, logs, handles } = services::all(root, config);
     list.extend(sources);
     refreshers.extend(refresh_file_systems);
     let links = ServiceFigures::default();
@@ -85,7 +87,7 @@ pub fn all(root: &Root, config: &Config) -> Sources {
     if links::are_observed(config) && sampling.disable.iter().all(|name| name != "link") {
         list.push(Box::new(super::link::Link::new(links.clone())));
     }
-    Sources { list, file_systems, processes, refreshers, tasks, answers, logs, links }
+    Sources { list, file_systems, processes, refreshers, tasks, answers, logs, links, handles }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::hardware::Hardware;
 use super::logs::Logs;
 use super::probe::{self, Answers};
 use super::processes::{ProcessScan, Processes};
-use super::scrape::Scrape;
+use super::scrape::{self, Scrape};
 use super::statsd;
 use super::task::{Refresher, Task};
 use super::{Root, Source};
@@ -26,6 +26,17 @@ pub struct Services {
     pub answers: Answers,
     /// Where the journal's lines are counted.
     pub logs: LogCounts,
+    /// What changes the endpoints that are asked and read, where there are any.
+    pub handles: Handles,
+}
+
+/// Handles of sources that follow the configuration while they run.
+#[derive(Debug, Clone, Default)]
+pub struct Handles {
+    /// `[[probe]]`
+    pub probes: Option<probe::Handle>,
+    /// `[[scrape]]`
+    pub scrapes: Option<scrape::Handle>,
 }
 
 /// Starts them below `root`, without those that `sampling.disable` names. One that gets no thread from the system is
@@ -42,6 +53,7 @@ pub fn all(root: &Root, config: &Config) -> Services {
         tasks: Vec::new(),
         answers: Answers::default(),
         logs: LogCounts::default(),
+        handles: Handles::default(),
     };
     let Services { sources, processes, refreshers, .. } = &mut services;
     if enabled("processes") {
@@ -60,13 +72,14 @@ pub fn all(root: &Root, config: &Config) -> Services {
         sources.extend(started("cgroup", Cgroups::new(root, sampling.max_series)).map(boxed));
     }
     asked_for(&mut services, config, &enabled);
-    let Services { sources, refreshers, .. } = &mut services;
+    let Services { sources, refreshers, handles, .. } = &mut services;
     // Not having asked for any endpoint is not an absence worth telling.
     if enabled("scrape")
         && !config.scrape.is_empty()
         && let Some(scrape) = started("scrape", Scrape::new(&config.scrape))
     {
         refreshers.extend(scrape.refreshers());
+        handles.scrapes = Some(scrape.handle());
         sources.push(Box::new(scrape));
     }
     services
@@ -75,7 +88,8 @@ pub fn all(root: &Root, config: &Config) -> Services {
 /// What comes from beyond the kernel, each by a task: probes, the journal's counts, StatsD.
 fn asked_for(services: &mut Services, config: &Config, enabled: &impl Fn(&str) -> bool) {
     if enabled("probe") && !config.probe.is_empty() {
-        let probe::Started { source, tasks, refreshers, answers } = probe::start(&config.probe);
+        let probe::Started { source, tasks, refreshers, answers, handle } = probe::start(&config.probe);
+        services.handles.probes = Some(handle);
         services.sources.push(Box::new(source));
         services.tasks.extend(tasks);
         services.refreshers.extend(refreshers);

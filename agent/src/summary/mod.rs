@@ -67,8 +67,6 @@ impl Summariser {
             max: vec![f32::NAN; capacity].into(),
             alarm: f32::NAN,
         };
-        let per_month =
-            |bytes: u64| Budget { per_ms: bytes as f64 / (30.0 * 86_400_000.0), left: 16.0 * 1024.0, at_ms: 0 };
         Self {
             profile,
             capacity,
@@ -81,7 +79,18 @@ impl Summariser {
             sent: vec![f32::NAN; capacity].into(),
             announced: vec![false; capacity].into(),
             lost: 0,
-            budget: bytes_per_month.map(per_month),
+            budget: bytes_per_month.map(Budget::per_month),
+        }
+    }
+
+    /// Another profile, whether all are named, and another budget from now on. The running batch and what was said stay, and so
+    /// does what is left in the purse: who reads the configuration again gets no new one.
+    pub fn configure(&mut self, profile: Profile, name_all: bool, bytes_per_month: Option<u64>) {
+        (self.profile, self.name_all) = (profile, name_all);
+        let before = self.budget.take();
+        self.budget = bytes_per_month.map(Budget::per_month);
+        if let (Some(Budget { left, at_ms, .. }), Some(now)) = (before, &mut self.budget) {
+            (now.left, now.at_ms) = (left, at_ms);
         }
     }
 
@@ -201,6 +210,12 @@ impl Summariser {
             budget.left -= bytes;
         }
         can
+    }
+}
+
+impl Budget {
+    fn per_month(bytes: u64) -> Self {
+        Self { per_ms: bytes as f64 / (30.0 * 86_400_000.0), left: 16.0 * 1024.0, at_ms: 0 }
     }
 }
 
@@ -338,6 +353,29 @@ mod tests {
         );
         assert_eq!(full[1].series.len(), 2, "in JSON all are named");
         assert!(run(&mut Summariser::new(Profile::Events, 2, false, None), &dictionary, 1000, |_, _| 1.0).is_empty());
+    }
+
+    #[test]
+    fn another_configuration_keeps_the_batch_and_the_purse() {
+        let dictionary = dictionary(1);
+        let mut summariser = Summariser::new(Profile::Lean, 1, false, Some(1 << 30));
+        let first = run(&mut summariser, &dictionary, 61, |_, _| 1.0);
+        assert_eq!((first.len(), first[0].rows[0].min.is_some()), (1, false));
+        let left = summariser.budget.as_ref().unwrap().left;
+        summariser.configure(Profile::Full, true, Some(1 << 20));
+        assert_eq!(summariser.budget.as_ref().unwrap().left, left);
+        let mut frame = Frame::new(1);
+        let mut out = Vec::new();
+        for second in 61..361_u64 {
+            frame.reset(Tick { mono_ms: second * 1000, wall_ms: second as i64 * 1000 });
+            frame.values[0] = 1.0;
+            if summariser.add(&frame, -1.0).is_some() {
+                out.extend(summariser.take(head(), &dictionary));
+            }
+        }
+        assert_eq!((out.len(), out[0].steps, out[0].rows[0].min.is_some()), (1, 5, true));
+        summariser.configure(Profile::Events, false, None);
+        assert!(summariser.budget.is_none());
     }
 
     #[test]

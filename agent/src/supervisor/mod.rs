@@ -12,7 +12,7 @@ use tacit_wire::message::{Birth, ConfigState, Cost, ModelInForce, Report};
 use tacit_wire::series::dictionary_hash;
 use tacit_wire::{Attribute, NodeId};
 use tokio::sync::{mpsc, watch};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::analysis::{Analysis, AnalysisStatus, Inputs, SharedDictionary};
 use crate::clock::Tick;
@@ -35,11 +35,17 @@ use crate::ring::{FrameReceiver, pair};
 use crate::sampler::{Sampler, SamplerStatus};
 use crate::source::processes::ProcessScan;
 use crate::source::{Root, registry};
+use crate::watch::{Pulse, Pulses, now_ms};
 
+mod attend;
 mod network;
+mod reload;
 mod report;
 
+pub use attend::run;
+
 use network::Network;
+use reload::{Outcome, Ways};
 
 /// Frames between sampling and analysis: the analysis may be this many seconds behind before samples are missed.
 const FRAMES: usize = 16;
@@ -72,12 +78,17 @@ pub struct Agent {
     /// Observes connections, when it is to.
     links: Option<JoinHandle<()>>,
     net: JoinHandle<()>,
+    ways: Ways,
 }
 
 /// What the parts show to each other.
 struct Shared {
     node: NodeId,
-    config: Config,
+    /// In force now.
+    config: Mutex<Arc<Config>>,
+    /// What became of the configuration that was read last.
+    outcome: Mutex<Outcome>,
+    pulses: Arc<Pulses>,
     dictionary: SharedDictionary,
     sampler: Arc<Mutex<SamplerStatus>>,
     board: Board,
@@ -116,31 +127,6 @@ fn take<T: Clone>(cell: &Mutex<T>) -> T {
     lock(cell).clone()
 }
 
-/// Runs the agent until a signal says stop.
-///
-/// # Errors
-/// When the state folder cannot be used or a thread cannot be started.
-pub fn run(config: Config) -> Result<()> {
-    let options = Options { embedded: false, keep_pages: std::env::var_os("TACIT_KEEP_PAGES").is_some() };
-    let agent = Agent::start(config, options)?;
-    info!(node = %agent.node(), "The agent runs.");
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
-    let reason = runtime.block_on(wait_for_signal()).context("cannot wait for signals")?;
-    drop(runtime);
-    info!("Stopping.");
-    agent.stop(reason);
-    Ok(())
-}
-
-async fn wait_for_signal() -> std::io::Result<&'static str> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "stopped"),
-        _ = terminate.recv() => Ok("stopped"),
-    }
-}
-
 impl Agent {
     /// Starts all threads.
     ///
@@ -164,6 +150,8 @@ impl Agent {
         tasks.extend(context::watchers(&root, &config.context.disable, &reporter, &units, &sources.logs));
         let dictionary = SharedDictionary::default();
         let sampler = Sampler::new(sources.list, config.sampling.max_series, Arc::clone(&dictionary));
+        let answers = sources.answers.clone();
+        let (ways, followers) = Ways::new(sampler.newcomers(), answers, sources.handles, &config.publish);
         let (frames, receiver) = pair(FRAMES, config.sampling.max_series);
         let (out, outgoing) = mpsc::channel(OUTGOING);
         let (live_in, live) = mpsc::channel(LIVE);
@@ -200,7 +188,9 @@ impl Agent {
             injected,
             started: now,
             options,
-            config,
+            outcome: Mutex::default(),
+            pulses: Arc::new(Pulses::new(config.sampling.interval.std())),
+            config: Mutex::new(Arc::new(config)),
         });
 
         let (stop_net, stopped) = watch::channel(None);
@@ -217,14 +207,18 @@ impl Agent {
             announce: Arc::clone(&announce),
             stopped,
             tasks,
+            changes: followers.network,
+            more: followers.more,
         };
         let net = net.start()?;
         let stop_threads = Arc::new(AtomicBool::new(false));
-        let analyse = spawn("tacit-analyse", move || analyse(analysis, receiver, pulls))?;
-        let (stop, interval) = (Arc::clone(&stop_threads), shared.config.sampling.interval.std());
-        let sample = spawn("tacit-sample", move || sampler.run(interval, frames, || stop.load(Ordering::Relaxed)))?;
+        let changes = followers.analysis;
+        let analyse = watched(&shared.pulses.analyse, move |p| analyse(analysis, receiver, pulls, changes, p))?;
+        let (stop, interval) = (Arc::clone(&stop_threads), shared.config().sampling.interval.std());
+        let run = move |p: &Pulse| sampler.run(interval, frames, p, || stop.load(Ordering::Relaxed));
+        let sample = watched(&shared.pulses.sample, run)?;
         let links = start_links(&shared, out, announce, &stop_threads)?;
-        Ok(Self { shared, stop_threads, stop_net, marker, sample, analyse, links, net })
+        Ok(Self { shared, stop_threads, stop_net, marker, sample, analyse, links, net, ways })
     }
 
     /// The node's identity.
@@ -237,6 +231,25 @@ impl Agent {
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()
+    }
+
+    /// Signs of life of its threads.
+    #[must_use]
+    pub fn pulses(&self) -> Arc<Pulses> {
+        Arc::clone(&self.shared.pulses)
+    }
+
+    /// How it goes, in one line.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Status { sampler, analysis, connected, health, .. } = self.status();
+        let connected = if connected { "connected" } else { "not connected" };
+        let mut words = format!("{} series, {}, {connected}", sampler.series, analysis.stage);
+        for line in &health {
+            words.push_str("; ");
+            words.push_str(line);
+        }
+        words
     }
 
     /// Marks events opened from now on as injected by a demonstration, or ends that.
@@ -268,8 +281,8 @@ fn start_links(
     announce: Arc<AtomicBool>,
     stop: &Arc<AtomicBool>,
 ) -> Result<Option<JoinHandle<()>>> {
-    let config = &shared.config;
-    if !links::are_observed(config) {
+    let config = shared.config();
+    if !links::are_observed(&config) {
         return Ok(None);
     }
     let root = Root::live();
@@ -284,7 +297,7 @@ fn start_links(
         announce,
     };
     let stop = Arc::clone(stop);
-    spawn("tacit-slow-link", move || watch.run(&stop)).map(Some)
+    watched(&shared.pulses.links, move |pulse| watch.run(&stop, pulse)).map(Some)
 }
 
 /// Tries the models of the configuration one after another, on a thread of its own: a trial may take seconds.
@@ -319,7 +332,9 @@ impl Shared {
 
     /// Everything that is wrong with the agent itself.
     fn health(&self, sampler: &SamplerStatus, analysis: &AnalysisStatus) -> Vec<String> {
-        let mut health = self.network.troubles();
+        let mut health: Vec<String> = self.pulses.look(now_ms()).iter().map(ToString::to_string).collect();
+        health.extend(lock(&self.outcome).words());
+        health.extend(self.network.troubles());
         if self.network.outbox_dropped() > 0 {
             health.push(format!(
                 "the outbox was full or too old: {} messages were dropped since the start",
@@ -372,7 +387,7 @@ impl Shared {
     }
 
     fn birth(&self, sender: &Sender) -> Birth {
-        let root = Root::live();
+        let (root, config) = (Root::live(), self.config());
         let dictionary = take(&self.dictionary);
         let defs = dictionary.defs();
         Birth {
@@ -388,15 +403,15 @@ impl Shared {
             series: defs.len() as u32,
             dictionary: dictionary_hash(&defs),
             models: self.models(&take(&self.analysis)),
-            config: self.config.digest(),
+            config: config.digest(),
             capabilities: ["watch", "pull", "diagnose", "announce", "dictionary", "maintain"]
                 .map(String::from)
                 .to_vec(),
             outbox: Vec::new(),
             absent: self.status().sampler.absent,
-            profile: self.config.publish.profile.into(),
-            interval_ms: u32::try_from(self.config.sampling.interval.as_millis()).unwrap_or(u32::MAX),
-            tags: self.config.node.tags.iter().map(|(key, value)| Attribute::new(key, value)).collect(),
+            profile: config.publish.profile.into(),
+            interval_ms: u32::try_from(config.sampling.interval.as_millis()).unwrap_or(u32::MAX),
+            tags: config.node.tags.iter().map(|(key, value)| Attribute::new(key, value)).collect(),
         }
     }
 
@@ -405,7 +420,7 @@ impl Shared {
         Report {
             head: sender.head(now),
             config_version: 0,
-            config: self.config.digest(),
+            config: self.config().digest(),
             config_state: ConfigState::Local,
             models: self.models(&analysis),
             cost,
@@ -424,9 +439,29 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
     std::thread::Builder::new().name(name.into()).spawn(run).with_context(|| format!("cannot start the thread {name}"))
 }
 
-/// The analysis thread: frames, and between them requests for history.
-fn analyse(mut analysis: Analysis, mut frames: FrameReceiver, mut pulls: mpsc::Receiver<Pull>) {
+/// A thread whose signs of life are looked at until `run` ends by itself.
+fn watched(pulse: &Arc<Pulse>, run: impl FnOnce(&Pulse) + Send + 'static) -> Result<JoinHandle<()>> {
+    let pulse = Arc::clone(pulse);
+    spawn(pulse.name(), move || {
+        pulse.adopt();
+        run(&pulse);
+        pulse.end();
+    })
+}
+
+/// The analysis thread: frames, and between them requests for history and other configurations.
+fn analyse(
+    mut analysis: Analysis,
+    mut frames: FrameReceiver,
+    mut pulls: mpsc::Receiver<Pull>,
+    mut changes: mpsc::Receiver<Config>,
+    pulse: &Pulse,
+) {
     loop {
+        pulse.beat();
+        while let Ok(config) = changes.try_recv() {
+            analysis.configure(config, Tick::now());
+        }
         match frames.recv(Duration::from_secs(1)) {
             Received::Frame(frame) => {
                 analysis.step(&frame);

@@ -4,21 +4,38 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tacit_wire::{SiteId, StreamId, Topic};
 use tokio::sync::{mpsc, watch};
 use tracing::warn;
 
+use super::reload::limits;
 use super::{Shared, report, spawn};
 use crate::clock::Tick;
+use crate::config::PublishConfig;
 use crate::detect::event::Sender;
 use crate::fleet::maintenance::MarkFile;
 use crate::fleet::{Commands, Pull};
-use crate::outbox::{Folder, Limits, Outbox};
+use crate::identity::floor::Floor;
+use crate::identity::renew;
+use crate::outbox::{Folder, Outbox};
 use crate::outgoing::Outgoing;
-use crate::publish::{Net, Parts, Tuning};
+use crate::publish::{Changed, Net, NetStatus, Parts, Tuning};
 use crate::source::task::Task;
+use crate::watch::Pulse;
+
+/// Distance of signs of life. A thread that is blocked gives none.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// What comes with another configuration, beside the session.
+pub(super) struct More {
+    /// To be run.
+    pub(super) tasks: Vec<Task>,
+    /// `[publish]`, when it has changed: the certificate to be renewed may be another one.
+    pub(super) publish: Option<PublishConfig>,
+}
 
 /// What the network thread is made of.
 pub(super) struct Network {
@@ -35,31 +52,39 @@ pub(super) struct Network {
     pub(super) stopped: watch::Receiver<Option<&'static str>>,
     /// Watchers, probes and what else waits on sockets beside the session.
     pub(super) tasks: Vec<Task>,
+    /// Other configurations.
+    pub(super) changes: mpsc::Receiver<Changed>,
+    /// What comes with them.
+    pub(super) more: mpsc::Receiver<More>,
 }
 
 impl Network {
     /// Opens the outbox and starts the thread.
     pub(super) fn start(self) -> Result<JoinHandle<()>> {
-        let config = &self.shared.config;
-        let limits = Limits::new(config.outbox.max_bytes.bytes(), config.outbox.max_age.as_millis());
+        let config = self.shared.config();
         let disk = Folder::open(self.folder.clone())
             .with_context(|| format!("cannot use the outbox folder {}", self.folder.display()))?;
         let streams = [random_stream()?, random_stream()?];
-        let outbox = Outbox::open(disk, limits, streams, Tick::now())
+        let outbox = Outbox::open(disk, limits(&config), streams, Tick::now())
             .with_context(|| format!("cannot open the outbox in {}", self.folder.display()))?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the network runtime")?;
         let site: SiteId = config.node.site.clone();
-        spawn("tacit-net", move || {
+        let pulse = Arc::clone(&self.shared.pulses.net);
+        spawn(pulse.name(), move || {
+            pulse.adopt();
             runtime.block_on(self.run(site, outbox));
             // A name that is being looked up for a probe is not waited for.
             runtime.shutdown_background();
+            pulse.end();
         })
     }
 
     async fn run(self, site: SiteId, outbox: Outbox<Folder>) {
+        let beats = tokio::spawn(beat(Arc::clone(&self.shared.pulses.net)));
+        let config = self.shared.config();
         let (desired, wanted) = mpsc::channel(4);
         let (for_birth, sender) = (Arc::clone(&self.shared), self.sender.clone());
         let diagnose = {
@@ -72,14 +97,21 @@ impl Network {
             self.watch_until,
             self.pulls,
             diagnose,
-            MarkFile::new(&self.shared.config.node.data_dir),
+            MarkFile::new(&config.node.data_dir),
             self.announce,
         );
+        let floor = Arc::new(Floor::open(&config.node.data_dir, Tick::now()));
+        let more = tokio::spawn(take_more(
+            self.more,
+            config.publish.clone(),
+            Arc::clone(&floor),
+            Arc::clone(&self.shared.network),
+        ));
         let net = Net::new(Parts {
             site,
             node: self.sender.node.clone(),
             boot: self.sender.boot,
-            config: self.shared.config.publish.clone(),
+            config: config.publish.clone(),
             tuning: Tuning::default(),
             outbox,
             outgoing: self.outgoing,
@@ -88,14 +120,38 @@ impl Network {
             birth: Box::new(move || for_birth.birth(&sender)),
             desired,
             status: Arc::clone(&self.shared.network),
-        });
+            floor,
+        })
+        .with_changes(self.changes);
         let report = tokio::spawn(report::run(Arc::clone(&self.shared), self.sender.clone(), self.out));
         let desired = tokio::spawn(refuse_desired(wanted));
         // They end with the runtime.
         self.tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
         net.run(self.stopped).await;
-        report.abort();
-        desired.abort();
+        [report, desired, more, beats].iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+/// Signs of life, as long as tasks are run at all.
+async fn beat(pulse: Arc<Pulse>) {
+    loop {
+        pulse.beat();
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
+/// Runs what comes with other configurations, and renews the certificate of the one in force.
+async fn take_more(mut more: mpsc::Receiver<More>, publish: PublishConfig, floor: Arc<Floor>, status: Arc<NetStatus>) {
+    let renew = |publish: &PublishConfig| renew::task(publish, &floor, &status).map(tokio::spawn);
+    let mut renewal = renew(&publish);
+    while let Some(More { tasks, publish }) = more.recv().await {
+        // They end with the runtime.
+        tasks.into_iter().for_each(|task| drop(tokio::spawn(task)));
+        if let Some(publish) = publish {
+            renewal.iter().for_each(tokio::task::JoinHandle::abort);
+            status.set_certificate_trouble(None);
+            renewal = renew(&publish);
+        }
     }
 }
 

@@ -279,6 +279,25 @@ fn online_and_quiet_it_writes_nothing() {
 }
 
 #[test]
+fn other_bounds_keep_what_they_hold() {
+    let mut model = Model::new();
+    let mut outbox = model.open(Faulty::default());
+    for n in 0..20 {
+        model.append(&mut outbox, n % 4 == 0, 300);
+    }
+    outbox.set_limits(Limits { max_bytes: 40_000, max_memory: 1_000, ..LIMITS }, model.now);
+    assert_eq!(offered(&mut outbox), model.expected(), "room for more, and less of it in memory, loses nothing");
+    outbox.set_limits(Limits { max_bytes: 4_000, ..LIMITS }, model.now);
+    model.take_gaps(&mut outbox);
+    let left = offered(&mut outbox);
+    assert_eq!(left, model.expected());
+    assert!(outbox.bytes() <= 4_000 && outbox.dropped() > 0);
+    assert_eq!(left.iter().filter(|(key, _)| key.lane == Lane::Events).count(), 5, "events go last");
+    outbox.set_limits(Limits { max_age_ms: 1, ..LIMITS }, model.now.plus_ms(10));
+    assert!(outbox.is_empty());
+}
+
+#[test]
 fn a_corrupt_middle_is_a_gap() {
     let mut model = Model::new();
     let mut outbox = model.open(Faulty::default());

@@ -4,17 +4,20 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tacit_agent::clock::Tick;
 use tacit_agent::config::Config;
+use tacit_agent::detect::event::Sender;
+use tacit_agent::detect::rulebook::{RuleBook, Watched};
 use tacit_agent::detect::rules::CertificateExpiring;
 use tacit_agent::source::probe::{self, Answers};
 use tacit_agent::source::task::run_apart;
-use tacit_wire::semconv as sc;
+use tacit_wire::message::{Event, Phase};
+use tacit_wire::{BootId, semconv as sc};
 
 use crate::tree::{Rig, START};
 
@@ -59,7 +62,7 @@ fn tls_server(days: &str, versions: &[&'static rustls::SupportedProtocolVersion]
 /// A source whose probes were all asked once.
 fn asked(config: &str) -> (Rig, Answers) {
     let config = Config::parse(config).expect("a good configuration");
-    let probe::Started { source, tasks, refreshers, answers } = probe::start(&config.probe);
+    let probe::Started { source, tasks, refreshers, answers, .. } = probe::start(&config.probe);
     run_apart(tasks);
     // The first answer may be under way when a fresh one is asked for.
     refreshers.iter().for_each(|refresh| refresh(LONG));
@@ -93,6 +96,48 @@ fn a_certificate_is_seen_in_both_versions_of_tls() {
     let findings = CertificateExpiring::default().look(&certificates, now);
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].broken && findings[0].text.contains("expires in 8 days"), "{findings:?}");
+}
+
+#[test]
+fn probes_come_and_go_and_those_that_stay_are_not_disturbed() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
+    let config = |names: &[&str]| {
+        let probe =
+            |name: &&str| format!("[[probe]]\nname = \"{name}\"\ntarget = \"tcp://{free}\"\ninterval = \"1h\"\n");
+        Config::parse(&names.iter().map(probe).collect::<String>()).expect("a good configuration").probe
+    };
+    let (before, after) = (config(&["gone", "stays"]), config(&["stays", "new"]));
+    let probe::Started { source, tasks, refreshers, answers, handle } = probe::start(&before);
+    run_apart(tasks);
+    let mut rig = Rig::new(source);
+    let sender = Sender { node: "n1".parse().expect("a name"), boot: BootId([1; 16]) };
+    let watched = Watched { answers: answers.clone(), ..Watched::default() };
+    let mut rules = RuleBook::new(3600.0, watched);
+    // Three failures in a row are told, of each probe.
+    (0..3).for_each(|_| refreshers.iter().for_each(|refresh| refresh(LONG)));
+    rig.good();
+    let opened: Vec<Event> = rules.look(START, &[], &sender);
+    assert_eq!(opened.iter().map(|e| e.phase).collect::<Vec<_>>(), [Phase::Open, Phase::Open]);
+    let failures = |name: &str| answers.probed().iter().find(|p| p.name == name).map(|p| p.failures);
+    let stayed = failures("stays").expect("it was asked");
+
+    let tasks = handle.change(&before, &after);
+    assert_eq!(tasks.len(), 1, "only the new one is started");
+    run_apart(tasks);
+    rig.good();
+    assert_eq!(rig.value(&sc::PROBE_UP, &["gone"]), None, "its series are gone");
+    assert_eq!(rig.value(&sc::PROBE_UP, &["stays"]), Some(0.0));
+    assert!(failures("gone").is_none() && failures("stays") >= Some(stayed), "what stays goes on counting");
+    let closed = rules.look(START.plus_ms(10_000), &[], &sender);
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert_eq!((closed[0].phase, closed[0].text.as_str()), (Phase::Close, "gone is not asked any more"));
+    let deadline = Instant::now() + LONG;
+    while failures("new").is_none() {
+        assert!(Instant::now() < deadline, "the new one is not asked");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    rig.good();
+    assert_eq!(rig.value(&sc::PROBE_UP, &["new"]), Some(0.0));
 }
 
 #[test]

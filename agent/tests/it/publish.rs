@@ -11,9 +11,10 @@ use tacit_agent::clock::Tick;
 use tacit_agent::config::PublishConfig;
 use tacit_agent::fleet::Commands;
 use tacit_agent::fleet::maintenance::MarkFile;
+use tacit_agent::identity::floor::Floor;
 use tacit_agent::outbox::{Folder, Limits, Outbox};
 use tacit_agent::outgoing::Outgoing;
-use tacit_agent::publish::{Net, NetStatus, Parts, Tuning};
+use tacit_agent::publish::{Changed, Net, NetStatus, Parts, Tuning};
 use tacit_wire::codec::{decode, encode};
 use tacit_wire::message::{Ack, Birth, Clock, Death, Head, NodeIdentity, Profile, Row, Status, StreamAck, Summary};
 use tacit_wire::topic::{Down, Up};
@@ -24,10 +25,10 @@ const BROKER: &str = "/usr/sbin/mosquitto";
 const MESSAGES: usize = 10_000;
 const KILLS: usize = 10;
 
-struct Broker {
+pub struct Broker {
     child: Child,
     config: tempfile::NamedTempFile,
-    port: u16,
+    pub port: u16,
 }
 
 impl Broker {
@@ -42,7 +43,7 @@ impl Broker {
     }
 
     /// `None` where there is no Mosquitto, except in CI, which must have it.
-    fn start() -> Option<Self> {
+    pub fn start() -> Option<Self> {
         if !std::path::Path::new(BROKER).exists() {
             assert!(std::env::var("CI").is_err(), "{BROKER} is missing");
             println!("skipped: {BROKER} is missing");
@@ -74,7 +75,7 @@ impl Drop for Broker {
 }
 
 #[derive(Debug, Default)]
-struct Stored {
+pub struct Stored {
     streams: BTreeMap<StreamId, BTreeSet<u64>>,
     seen: usize,
     rows: usize,
@@ -83,7 +84,7 @@ struct Stored {
 }
 
 impl Stored {
-    fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.streams.values().map(BTreeSet::len).sum()
     }
 
@@ -95,16 +96,16 @@ impl Stored {
     }
 }
 
-fn site() -> SiteId {
+pub fn site() -> SiteId {
     "lab".parse().expect("a site")
 }
 
-fn node() -> NodeId {
+pub fn node() -> NodeId {
     "web-1".parse().expect("a node")
 }
 
 /// A collector behind an external broker: stores, and acknowledges cumulatively.
-async fn collect(port: u16, stored: Arc<Mutex<Stored>>) {
+pub async fn collect(port: u16, stored: Arc<Mutex<Stored>>) {
     let mut since_ms = 0;
     loop {
         let mut options = MqttOptions::new("collector", ("127.0.0.1", port));
@@ -159,7 +160,7 @@ fn take(stored: &Mutex<Stored>, topic: &str, payload: &[u8]) {
     }
 }
 
-fn summary(n: usize) -> Outgoing {
+pub fn summary(n: usize) -> Outgoing {
     Outgoing::Summary(Box::new(empty_summary(n)))
 }
 
@@ -212,7 +213,7 @@ fn birth() -> Birth {
     }
 }
 
-fn parts(port: u16, folder: &std::path::Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<Folder> {
+pub fn parts(port: u16, folder: &std::path::Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<Folder> {
     let ms = Duration::from_millis;
     let disk = Folder::open(folder).expect("a folder");
     let streams = [StreamId([1; 8]), StreamId([2; 8])];
@@ -247,11 +248,12 @@ fn parts(port: u16, folder: &std::path::Path, outgoing: mpsc::Receiver<Outgoing>
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,
         status: Arc::new(NetStatus::default()),
+        floor: Arc::new(Floor::of_release()),
     }
 }
 
 /// Waits until it is so, without a fixed sleep: the bound only ends a hung test.
-async fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub async fn until(what: &str, mut so: impl FnMut() -> bool) {
     let wait = async {
         while !so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -325,5 +327,46 @@ fn a_summary_larger_than_a_payload_goes_in_parts() {
         net.await.expect("no panic");
         collector.abort();
         assert!(stored.lock().expect("no panic").count() > 1);
+    });
+}
+
+#[test]
+fn another_configuration_moves_the_session_and_loses_nothing() {
+    let (Some(first), Some(second)) = (Broker::start(), Broker::start()) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (here, there) = (Arc::new(Mutex::new(Stored::default())), Arc::new(Mutex::new(Stored::default())));
+        let collectors = [(first.port, &here), (second.port, &there)]
+            .map(|(port, stored)| tokio::spawn(collect(port, Arc::clone(stored))));
+        let (tx, rx) = mpsc::channel(64);
+        let (stop, stopped) = watch::channel(None);
+        let (changes, changed) = mpsc::channel(1);
+        let mut parts = parts(first.port, folder.path(), rx);
+        parts.tuning.grace = Duration::from_millis(50);
+        let publish = PublishConfig { broker: format!("mqtt://127.0.0.1:{}", second.port), ..parts.config.clone() };
+        let net = tokio::spawn(Net::new(parts).with_changes(changed).run(stopped));
+        for n in 0..100 {
+            tx.send(summary(n)).await.expect("the network thread takes it in");
+        }
+        until("the first half", || here.lock().expect("no panic").count() == 100).await;
+        let limits = Limits::new(32 << 20, 86_400_000);
+        changes.send(Changed { publish, limits, renewed: false }).await.expect("it runs");
+        until("the second session", || !there.lock().expect("no panic").births.is_empty()).await;
+        for n in 100..200 {
+            tx.send(summary(n)).await.expect("the network thread takes it in");
+        }
+        let numbers = |stored: &Mutex<Stored>| {
+            let stored = stored.lock().expect("no panic");
+            stored.streams.get(&StreamId([2; 8])).cloned().unwrap_or_default()
+        };
+        until("the rest", || (101..=200).all(|n| numbers(&there).contains(&n))).await;
+        assert_eq!(numbers(&here).last(), Some(&100), "nothing new comes to the first one");
+        let told = |death: &Death| death.reason.as_deref() == Some("it uses another broker now");
+        let moved = || here.lock().expect("no panic").deaths.iter().any(told);
+        until("the first one to hear that the node has moved", moved).await;
+        stop.send(Some("stopped")).expect("it runs");
+        net.await.expect("no panic");
+        collectors.iter().for_each(tokio::task::JoinHandle::abort);
     });
 }

@@ -264,6 +264,12 @@ impl Detector {
         self.verdict.hold(held);
     }
 
+    /// Another number of events a day that the node may raise; `None` is one. What was learned stays.
+    pub fn set_budget(&mut self, budget_per_day: Option<f64>) {
+        self.config.budget_per_day = budget_per_day;
+        self.verdict.set_budget(budget_per_day);
+    }
+
     /// One point: `values` by slot (NaN where there is none), at a monotonic and a wall time.
     pub fn step(&mut self, values: &[f32], at_mono_ms: u64, wall_ms: i64) -> Step {
         let learn = self.verdict.may_learn();

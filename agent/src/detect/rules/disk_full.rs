@@ -46,6 +46,11 @@ impl DiskFull {
         Self { within_s, mounts: Vec::new() }
     }
 
+    /// Another time from now on; the rates that were seen stay.
+    pub fn set_within(&mut self, within_s: f64) {
+        self.within_s = within_s;
+    }
+
     /// Looks at all file systems; what is read-only or does not answer is left out.
     pub fn look(&mut self, mounts: &[MountUsage], now_mono_ms: u64) -> Vec<Finding> {
         self.mounts.retain(|m| mounts.iter().any(|seen| *seen.mount == *m.point));

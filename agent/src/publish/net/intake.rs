@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::{ANSWERS_QUEUED, GAPS_PER_REPORT, LIVE_QUEUED, Net};
 use crate::clock::Tick;
+use crate::config::ProfileName;
 use crate::outbox::Disk;
 use crate::outgoing::Outgoing;
 
@@ -17,6 +18,8 @@ impl<D: Disk> Net<D> {
         let taken = match message {
             Outgoing::Event(mut m) => self.queue(Lane::Events, Up::Event, now, &mut *m, |m| &mut m.head),
             Outgoing::Summary(m) => self.queue_summary(now, *m),
+            // Observed since the start, and not wanted since the last change of the profile.
+            Outgoing::Links(_) if self.parts.config.profile == ProfileName::Events => Ok(()),
             Outgoing::Links(mut m) => self.queue(Lane::Rest, Up::Links, now, &mut *m, |m| &mut m.head),
             Outgoing::Report(mut m) => {
                 m.gaps.extend(self.parts.outbox.take_gaps(GAPS_PER_REPORT));

@@ -1,9 +1,12 @@
 //! What runs on the network thread: takes messages in, keeps one session, sends, and waits for "stored".
 
+mod change;
 mod incoming;
 mod intake;
 mod sending;
 mod session;
+
+pub use change::Changed;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -20,9 +23,11 @@ use tracing::info;
 use super::NetStatus;
 use super::backoff::Backoff;
 use super::mqtt::{Link, LinkEvent, Outcome, outcome};
+use super::tls::Tls;
 use crate::clock::Tick;
 use crate::config::PublishConfig;
 use crate::fleet::Commands;
+use crate::identity::floor::Floor;
 use crate::outbox::{Disk, Key, Outbox};
 use crate::outgoing::Outgoing;
 
@@ -97,11 +102,14 @@ pub struct Parts<D> {
     pub desired: mpsc::Sender<(Topic, Vec<u8>)>,
     /// Seen by the other threads.
     pub status: Arc<NetStatus>,
+    /// The time by which certificates are judged.
+    pub floor: Arc<Floor>,
 }
 
 /// The network thread's work.
 pub struct Net<D> {
     parts: Parts<D>,
+    tls: Tls,
     link: Option<Link>,
     up: bool,
     /// Number of this connection: rises within a boot, also across restarts of the agent.
@@ -119,6 +127,8 @@ pub struct Net<D> {
     answers: VecDeque<(Up, Vec<u8>)>,
     refused: Vec<(Key, Instant)>,
     was_down: bool,
+    /// Other configurations, as they come.
+    changes: Option<mpsc::Receiver<Changed>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +144,7 @@ impl<D: Disk> Net<D> {
         let now = Instant::now();
         let backoff = Backoff::new(parts.tuning.backoff_min, parts.config.backoff_max.std());
         Self {
+            tls: Tls::new(Arc::clone(&parts.floor)),
             parts,
             link: None,
             up: false,
@@ -151,7 +162,14 @@ impl<D: Disk> Net<D> {
             answers: VecDeque::new(),
             refused: Vec::new(),
             was_down: false,
+            changes: None,
         }
+    }
+
+    /// Takes over other configurations as they come.
+    #[must_use]
+    pub fn with_changes(self, changes: mpsc::Receiver<Changed>) -> Self {
+        Self { changes: Some(changes), ..self }
     }
 
     /// Runs until `stop` holds a reason (`stopped`, `shutdown`), then sends what it can within the grace, says goodbye
@@ -179,9 +197,11 @@ impl<D: Disk> Net<D> {
                 Some(message) = self.parts.outgoing.recv() => self.take_in(message),
                 Some(body) = self.parts.live.recv() => self.take_live(body),
                 event = next_event(&mut self.link) => self.on_event(event),
+                Some(changed) = next_change(&mut self.changes) => self.on_change(changed).await,
                 Some(Ok(done)) = self.notices.join_next() => self.on_outcome(done),
                 Some(Ok((id, bodies))) = self.later.join_next() => self.answer_later(id, bodies),
                 () = tokio::time::sleep_until(self.retry_at), if self.link.is_none() => {}
+                () = self.parts.status.renewed(), if self.link.is_none() => self.retry_at = Instant::now(),
                 _ = clock.tick() => self.on_tick(),
             }
         }
@@ -233,6 +253,13 @@ impl<D: Disk> Net<D> {
             link.close(left).await;
         }
         info!(reason, waiting = self.parts.outbox.len(), "Disconnected.");
+    }
+}
+
+async fn next_change(changes: &mut Option<mpsc::Receiver<Changed>>) -> Option<Changed> {
+    match changes {
+        Some(changes) => changes.recv().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One session at a time: connecting, the birth that begins it, and what a break leaves behind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tacit_wire::codec::encode;
@@ -12,8 +13,10 @@ use tracing::{debug, info, warn};
 use super::Net;
 use crate::clock::Tick;
 use crate::outbox::Disk;
+use crate::publish::dial::{Dial, Proxy, authority};
 use crate::publish::mqtt::{Link, LinkEvent, Settings};
-use crate::publish::tls;
+use crate::publish::tls::Tls;
+use crate::publish::words::{About, BROKER, Trouble};
 
 impl<D: Disk> Net<D> {
     pub(super) fn connect_if_due(&mut self) {
@@ -23,13 +26,28 @@ impl<D: Disk> Net<D> {
         self.connection = Tick::now().mono_ms.max(self.connection + 1);
         match self.settings() {
             Ok(settings) => self.link = Some(Link::open(settings)),
-            Err(why) => self.on_down(&why),
+            Err(why) => self.on_down(&Trouble::new(why)),
         }
     }
 
-    pub(super) fn settings(&self) -> Result<Settings, String> {
+    pub(super) fn settings(&mut self) -> Result<Settings, String> {
         let config = &self.parts.config;
         let (host, port, secure) = address(&config.broker)?;
+        let (tls, own) = match secure {
+            true => self.tls.settings(config).map(|(tls, own)| (Some(tls), own))?,
+            false => (None, None),
+        };
+        let proxy = config.proxy.as_deref().map(str::parse::<Proxy>).transpose();
+        let proxy = proxy.map_err(|e| format!("publish.proxy: {e}"))?;
+        let about = About {
+            who: BROKER,
+            address: authority(&host, port),
+            roots: Tls::roots(config),
+            node: self.parts.node.to_string(),
+            own,
+            tls: secure,
+            floor: Arc::clone(self.tls.floor()),
+        };
         let credentials = match (&config.username, &config.password_file) {
             (Some(user), Some(file)) => {
                 let mut password = std::fs::read(file)
@@ -41,10 +59,9 @@ impl<D: Disk> Net<D> {
             _ => None,
         };
         Ok(Settings {
-            host,
-            port,
+            dial: Dial { host, port, proxy, tls },
+            about,
             client_id: self.parts.node.to_string(),
-            tls: if secure { Some(tls::client_config(config)?) } else { None },
             credentials,
             will: (self.topic(Up::Death), self.death(None)),
             window: self.parts.tuning.window,
@@ -73,6 +90,9 @@ impl<D: Disk> Net<D> {
     pub(super) fn on_up(&mut self) {
         self.up = true;
         self.backoff.reset();
+        if self.parts.config.broker.starts_with("mqtts://") {
+            self.tls.floor().verified(Tick::now());
+        }
         self.forget_in_flight();
         self.collector = None;
         self.answers.clear();
@@ -110,7 +130,8 @@ impl<D: Disk> Net<D> {
         }
     }
 
-    pub(super) fn on_down(&mut self, why: &str) {
+    pub(super) fn on_down(&mut self, trouble: &Trouble) {
+        let why = trouble.words.as_str();
         self.link = None;
         self.up = false;
         self.forget_in_flight();
@@ -128,6 +149,9 @@ impl<D: Disk> Net<D> {
             self.was_down = true;
         }
         self.parts.status.went_down(format!("not connected to {}: {why}", self.parts.config.broker));
+        if trouble.certificate {
+            self.parts.status.refuse_certificate();
+        }
     }
 
     pub(super) fn forget_in_flight(&mut self) {

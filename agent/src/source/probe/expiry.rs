@@ -28,7 +28,7 @@ pub fn not_after_ms(der: &[u8]) -> Option<i64> {
 }
 
 /// Tag, content and what follows the first element.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(crate) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;
     let (length, rest) = match *first {
@@ -44,12 +44,12 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     Some((*tag, content, rest))
 }
 
-fn expect(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+pub(crate) fn expect(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     element(bytes).filter(|(found, ..)| *found == tag).map(|(_, content, rest)| (content, rest))
 }
 
 /// `YYMMDDHHMMSSZ` (50 and above are of the last century) or `YYYYMMDDHHMMSSZ`.
-fn time_ms(tag: u8, text: &[u8]) -> Option<i64> {
+pub(crate) fn time_ms(tag: u8, text: &[u8]) -> Option<i64> {
     let (digits, year_digits) = match (tag, text.len()) {
         (UTC_TIME, 13) => (text, 2),
         (GENERALIZED_TIME, 15) => (text, 4),

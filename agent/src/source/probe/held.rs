@@ -37,6 +37,7 @@ struct State {
     failures: u32,
     at_ms: u64,
     answer: Answer,
+    over: bool,
 }
 
 impl Held {
@@ -60,6 +61,17 @@ impl Held {
         let state = self.lock();
         let Answer { up, seconds, status, not_after_ms, .. } = state.answer;
         (state.count > 0).then_some(Numbers { at_ms: state.at_ms, up, seconds, status, not_after_ms })
+    }
+
+    /// Nobody wants answers any more: whoever asks ends.
+    pub fn end(&self) {
+        self.lock().over = true;
+        self.asked.notify_one();
+    }
+
+    /// Whether nobody wants answers any more.
+    pub fn is_over(&self) -> bool {
+        self.lock().over
     }
 
     /// How many answers there were.

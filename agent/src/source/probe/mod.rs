@@ -2,26 +2,26 @@
 //! is valid.
 //!
 //! Each probe is a task on the network thread's runtime; the sampling thread copies its newest answer. An answer is
-//! believed for three intervals.
+//! believed for three intervals. Probes come and go with the configuration ([`Handle`]); those that stay are not disturbed.
 
 mod ask;
-mod expiry;
+pub(crate) mod expiry;
 mod held;
 pub mod icmp;
-mod stream;
+pub(crate) mod stream;
 mod target;
 
 pub use ask::{Answer, Asker};
 pub use expiry::not_after_ms;
 pub use target::{FORMS, How, Target};
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tacit_wire::semconv;
 use tracing::{info, warn};
 
 use super::task::{Refresher, Task};
-use super::{Sample, Sampled, SeriesTable, Slot, Source, SourceError};
+use super::{Edits, Sample, Sampled, SeriesTable, Slot, Source, SourceError};
 use crate::clock::Tick;
 use crate::config::ProbeConfig;
 use held::{Held, Numbers};
@@ -34,6 +34,14 @@ const DAY_MS: f64 = 86_400_000.0;
 #[derive(Debug, Default)]
 pub struct Probes {
     list: Vec<Probe>,
+    edits: Edits<Edit>,
+}
+
+/// Probes that end, by name, and new ones.
+#[derive(Debug)]
+struct Edit {
+    gone: Vec<String>,
+    new: Vec<Probe>,
 }
 
 #[derive(Debug)]
@@ -79,29 +87,44 @@ pub struct Probed {
 
 /// The newest answers of all probes.
 #[derive(Debug, Clone, Default)]
-pub struct Answers(Arc<[(String, String, Arc<Held>)]>);
+pub struct Answers(Arc<Mutex<Vec<Asked>>>);
+
+/// Name and target of a probe, and its newest answer.
+type Asked = (String, String, Arc<Held>);
 
 impl Answers {
+    fn lock(&self) -> MutexGuard<'_, Vec<Asked>> {
+        // The list is valid at every step, so a poisoned lock changes nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// How many answers there were: another number means that something is new.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.0.iter().map(|(.., held)| held.count()).sum()
+        self.lock().iter().map(|(.., held)| held.count()).sum()
+    }
+
+    /// Whether there is a probe of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.lock().iter().any(|(known, ..)| known == name)
     }
 
     /// The certificates as last seen.
     #[must_use]
     pub fn certificates(&self) -> Vec<Certificate> {
-        let certificate = |(probe, target, held): &(String, String, Arc<Held>)| {
+        let certificate = |(probe, target, held): &Asked| {
             let not_after_ms = held.numbers()?.not_after_ms?;
             Some(Certificate { probe: probe.clone(), target: target.clone(), not_after_ms })
         };
-        self.0.iter().filter_map(certificate).collect()
+        self.lock().iter().filter_map(certificate).collect()
     }
 
     /// How each probe fares; those without an answer yet are left out.
     #[must_use]
     pub fn probed(&self) -> Vec<Probed> {
-        let answered = self.0.iter().filter(|(.., held)| held.count() > 0);
+        let all = self.lock();
+        let answered = all.iter().filter(|(.., held)| held.count() > 0);
         answered
             .map(|(name, target, held)| {
                 let (failures, error) = held.failures();
@@ -121,14 +144,60 @@ pub struct Started {
     pub refreshers: Vec<Refresher>,
     /// The answers.
     pub answers: Answers,
+    /// Changes them while they run.
+    pub handle: Handle,
+}
+
+/// Changes the probes while they run.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    edits: Edits<Edit>,
+    answers: Answers,
+}
+
+impl Handle {
+    /// From the probes of one configuration to those of another: those that are the same go on. Gives the tasks of the new ones,
+    /// to be run.
+    #[must_use]
+    pub fn change(&self, before: &[ProbeConfig], after: &[ProbeConfig]) -> Vec<Task> {
+        let gone: Vec<String> = before.iter().filter(|p| !after.contains(p)).map(|p| p.name.clone()).collect();
+        let new: Vec<ProbeConfig> = after.iter().filter(|p| !before.contains(p)).cloned().collect();
+        self.answers.lock().retain(|(name, _, held)| {
+            let ends = gone.contains(name);
+            if ends {
+                held.end();
+            }
+            !ends
+        });
+        let (list, tasks) = make(&new, &self.answers);
+        self.edits.put(Edit { gone, new: list });
+        tasks
+    }
 }
 
 /// Makes the probes of a configuration that was checked.
 #[must_use]
 pub fn start(configs: &[ProbeConfig]) -> Started {
-    let mut started =
-        Started { source: Probes::default(), tasks: Vec::new(), refreshers: Vec::new(), answers: Answers::default() };
-    let mut shared = Vec::new();
+    started_with(configs, Answers::default())
+}
+
+/// The same, with a list of answers that others know already.
+#[must_use]
+pub fn started_with(configs: &[ProbeConfig], answers: Answers) -> Started {
+    let (list, tasks) = make(configs, &answers);
+    let refresher = |(.., held): &Asked| -> Refresher {
+        let held = Arc::clone(held);
+        Box::new(move |limit| held.refresh(limit))
+    };
+    let refreshers = answers.lock().iter().map(refresher).collect();
+    let edits = Edits::default();
+    let handle = Handle { edits: edits.clone(), answers: answers.clone() };
+    Started { source: Probes { list, edits }, tasks, refreshers, answers, handle }
+}
+
+/// The probes and their tasks; their answers are put into the list.
+fn make(configs: &[ProbeConfig], answers: &Answers) -> (Vec<Probe>, Vec<Task>) {
+    let (mut list, mut tasks): (Vec<Probe>, Vec<Task>) = (Vec::new(), Vec::new());
     for config in configs {
         let target: Target = match config.target.parse() {
             Ok(target) => target,
@@ -141,17 +210,14 @@ pub fn start(configs: &[ProbeConfig]) -> Started {
         let held = Arc::new(Held::default());
         let (name, how) = (config.name.clone(), target.how);
         let stale_ms = STALE * config.interval.as_millis();
-        started.source.list.push(Probe { name: name.clone(), how, stale_ms, held: Arc::clone(&held), slots: None });
-        shared.push((name, target.to_string(), Arc::clone(&held)));
-        let refresh = Arc::clone(&held);
-        started.refreshers.push(Box::new(move |limit| refresh.refresh(limit)));
-        started.tasks.push(Box::pin(run(config.clone(), target, held)));
+        list.push(Probe { name: name.clone(), how, stale_ms, held: Arc::clone(&held), slots: None });
+        answers.lock().push((name, target.to_string(), Arc::clone(&held)));
+        tasks.push(Box::pin(run(config.clone(), target, held)));
     }
-    started.answers = Answers(shared.into());
-    started
+    (list, tasks)
 }
 
-/// Asks again and again.
+/// Asks again and again, until nobody wants answers any more.
 async fn run(config: ProbeConfig, target: Target, held: Arc<Held>) {
     let shown = target.to_string();
     let mut asker = match Asker::new(target, config.status.clone(), config.timeout.std()) {
@@ -177,6 +243,23 @@ async fn run(config: ProbeConfig, target: Target, held: Arc<Held>) {
             () = tokio::time::sleep(config.interval.std()) => {}
             () = held.asked.notified() => {}
         }
+        if held.is_over() {
+            return;
+        }
+    }
+}
+
+impl Probes {
+    /// What is not asked any more gives its slots back.
+    fn edit(&mut self, table: &mut SeriesTable) {
+        for Edit { gone, new } in self.edits.take() {
+            for probe in self.list.extract_if(.., |probe| gone.contains(&probe.name)) {
+                if let Some(Slots { up, seconds, status, certificate }) = probe.slots {
+                    [up, seconds, status, certificate].into_iter().for_each(|slot| table.retire(slot));
+                }
+            }
+            self.list.extend(new);
+        }
     }
 }
 
@@ -186,6 +269,7 @@ impl Source for Probes {
     }
 
     fn sample(&mut self, out: &mut Sample<'_>) -> Result<Sampled, SourceError> {
+        self.edit(out.table);
         if self.list.is_empty() {
             return Ok(Sampled::Absent("no [[probe]] section is configured".into()));
         }

@@ -10,6 +10,7 @@ mod stat;
 pub use scan::Scanner;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tacit_wire::message::ProcessNote;
@@ -68,6 +69,7 @@ impl ProcessSnapshot {
 pub struct ProcessScan {
     feed: Arc<Feed<Result<ProcessSnapshot, String>>>,
     interval_ms: u64,
+    command_lines: Arc<AtomicBool>,
 }
 
 /// How much rarer scans are while the agent is over its budget.
@@ -82,10 +84,20 @@ impl ProcessScan {
     /// When the system refuses another thread.
     pub fn start(root: &Root, interval: Duration, command_lines: bool) -> std::io::Result<Self> {
         let mut scanner = Scanner::new(root, command_lines);
+        let command_lines = Arc::new(AtomicBool::new(command_lines));
+        let wanted = Arc::clone(&command_lines);
         let feed = Feed::start("tacit-slow-proc", interval, move || {
+            scanner.read_command_lines(wanted.load(Ordering::Relaxed));
             scanner.scan(Tick::now()).map_err(|error| error.to_string())
         })?;
-        Ok(Self { feed: Arc::new(feed), interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX) })
+        let interval_ms = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        Ok(Self { feed: Arc::new(feed), interval_ms, command_lines })
+    }
+
+    /// Whether scans read command lines; the next one comes at once, so that what was read before is not told any more.
+    pub fn read_command_lines(&self, wanted: bool) {
+        self.command_lines.store(wanted, Ordering::Relaxed);
+        self.feed.request();
     }
 
     /// Asks for a scan now, because an event opened; returns at once.

@@ -83,6 +83,11 @@ impl Scanner {
         }
     }
 
+    /// Whether command lines are read from now on.
+    pub fn read_command_lines(&mut self, wanted: bool) {
+        self.command_lines = wanted;
+    }
+
     /// One scan, at `at`. Processes that end meanwhile are left out.
     ///
     /// # Errors

@@ -2,7 +2,8 @@
 //!
 //! Each endpoint has a thread, because a server may answer slowly or never: reading it takes part in nothing else. Its
 //! series keep the names they are exposed with and carry the attribute `job`; `up` says whether the last read worked.
-//! A dead endpoint means absent values, said once.
+//! A dead endpoint means absent values, said once. Endpoints come and go with the configuration ([`Handle`]); those that stay
+//! are not disturbed.
 
 mod text;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 use tacit_wire::semconv::{self, Family};
 
 use super::feed::Feed;
-use super::{Sample, Sampled, Slot, Source, SourceError};
+use super::{Edits, Sample, Sampled, SeriesTable, Slot, Source, SourceError};
 use crate::clock::Tick;
 use crate::config::ScrapeConfig;
 pub use text::{Exposed, Exposition, Kind, parse};
@@ -28,6 +29,31 @@ const STALE: u64 = 3;
 #[derive(Debug, Default)]
 pub struct Scrape {
     endpoints: Vec<Endpoint>,
+    edits: Edits<Edit>,
+}
+
+/// Endpoints that end, by job, and new ones.
+#[derive(Debug)]
+struct Edit {
+    gone: Vec<String>,
+    new: Vec<Endpoint>,
+}
+
+/// Changes the endpoints while they are read.
+#[derive(Debug, Clone)]
+pub struct Handle(Edits<Edit>);
+
+impl Handle {
+    /// From the endpoints of one configuration to those of another: those that are the same go on.
+    ///
+    /// # Errors
+    /// When the system refuses another thread; then nothing has changed.
+    pub fn change(&self, before: &[ScrapeConfig], after: &[ScrapeConfig]) -> std::io::Result<()> {
+        let gone = before.iter().filter(|s| !after.contains(s)).map(|s| s.job.clone()).collect();
+        let new = after.iter().filter(|s| !before.contains(s)).map(Endpoint::start).collect::<std::io::Result<_>>()?;
+        self.0.put(Edit { gone, new });
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -59,17 +85,24 @@ impl Scrape {
     /// # Errors
     /// When the system refuses another thread.
     pub fn new(endpoints: &[ScrapeConfig]) -> std::io::Result<Self> {
-        let endpoints = endpoints
-            .iter()
-            .map(|config| {
-                let mut reader = EndpointReader::new(config.clone());
-                let read = move || reader.read(Tick::now());
-                let feed = Arc::new(Feed::start("tacit-slow-scrp", config.interval.std(), read)?);
-                let (job, interval_ms) = (config.job.clone(), config.interval.as_millis());
-                Ok(Endpoint { job, interval_ms, feed, up: None, names: None, slots: Vec::new() })
-            })
-            .collect::<std::io::Result<_>>()?;
-        Ok(Self { endpoints })
+        let endpoints = endpoints.iter().map(Endpoint::start).collect::<std::io::Result<_>>()?;
+        Ok(Self { endpoints, edits: Edits::default() })
+    }
+
+    /// What changes the endpoints later.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(self.edits.clone())
+    }
+
+    /// What is not read any more gives its slots back, and its thread ends.
+    fn edit(&mut self, table: &mut SeriesTable) {
+        for Edit { gone, new } in self.edits.take() {
+            for endpoint in self.endpoints.extract_if(.., |endpoint| gone.contains(&endpoint.job)) {
+                table.retire_all_but(endpoint.slots.into_iter().chain(endpoint.up), &[]);
+            }
+            self.endpoints.extend(new);
+        }
     }
 
     /// For each endpoint, a call that reads it now and waits for the answer at most so long.
@@ -87,6 +120,7 @@ impl Source for Scrape {
     }
 
     fn sample(&mut self, out: &mut Sample<'_>) -> Result<Sampled, SourceError> {
+        self.edit(out.table);
         if self.endpoints.is_empty() {
             return Ok(Sampled::Absent("no [[scrape]] section is configured".into()));
         }
@@ -98,6 +132,15 @@ impl Source for Scrape {
 }
 
 impl Endpoint {
+    /// Starts its thread.
+    fn start(config: &ScrapeConfig) -> std::io::Result<Self> {
+        let mut reader = EndpointReader::new(config.clone());
+        let read = move || reader.read(Tick::now());
+        let feed = Arc::new(Feed::start("tacit-slow-scrp", config.interval.std(), read)?);
+        let (job, interval_ms) = (config.job.clone(), config.interval.as_millis());
+        Ok(Self { job, interval_ms, feed, up: None, names: None, slots: Vec::new() })
+    }
+
     fn sample(&mut self, out: &mut Sample<'_>) {
         let Some((_, reading)) = self.feed.newest() else { return };
         let job = self.job.as_str();
@@ -259,6 +302,7 @@ fn unit_of(sample: &Exposed) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use std::io::{Read as _, Write as _};
     use std::net::TcpListener;
 
@@ -326,9 +370,9 @@ mod tests {
 
     #[test]
     fn the_source_gives_series_with_the_job() {
-        let (url, thread) = server(vec!["200 OK\r\nConnection: close\r\n\r\nqueue_depth{q=\"a\"} 7\n"]);
-        let text = format!("[[scrape]]\njob = \"app\"\nurl = \"{url}\"\ninterval = \"1h\"\n");
-        let config = crate::config::Config::parse(&text).expect("a good one");
+        let (first, thread) = server(vec!["200 OK\r\nConnection: close\r\n\r\nqueue_depth{q=\"a\"} 7\n"]);
+        let text = format!("[[scrape]]\njob = \"app\"\nurl = \"{first}\"\ninterval = \"1h\"\n");
+        let config = Config::parse(&text).expect("a good one");
         let mut scrape = Scrape::new(&config.scrape).expect("a thread");
         assert!(scrape.endpoints[0].feed.wait_beyond(0, Duration::from_secs(20)).is_some());
         let mut table = crate::source::SeriesTable::new(16);
@@ -340,5 +384,25 @@ mod tests {
             dictionary.entries.iter().map(|e| format!("{} {}", e.def.label(), values[e.slot.index()])).collect();
         assert_eq!(lines, ["up{job=app} 1", "queue_depth{job=app,q=a} 7"]);
         thread.join().expect("the server ended");
+
+        // Another endpoint in its place: what it exposed is gone.
+        let (url, thread) = server(vec!["200 OK\r\nConnection: close\r\n\r\nusers 3\n"]);
+        let other = Config::parse(&text.replace("app", "web").replace(&first, &url)).expect("a good one");
+        scrape.handle().change(&config.scrape, &other.scrape).expect("a thread");
+        let mut sampled = |scrape: &mut Scrape| {
+            let mut sample = Sample { at: Tick::now(), table: &mut table, values: &mut values };
+            assert_eq!(scrape.sample(&mut sample).expect("it works"), Sampled::Data);
+        };
+        sampled(&mut scrape);
+        assert!(scrape.endpoints[0].feed.wait_beyond(0, Duration::from_secs(20)).is_some());
+        sampled(&mut scrape);
+        thread.join().expect("the server ended");
+        let labels: Vec<_> = table.publish().expect("it changed").entries.iter().map(|e| e.def.label()).collect();
+        assert_eq!(labels, ["up{job=web}", "users{job=web}"]);
+
+        scrape.handle().change(&other.scrape, &[]).expect("no thread is needed");
+        let mut sample = Sample { at: Tick::now(), table: &mut table, values: &mut values };
+        assert!(matches!(scrape.sample(&mut sample), Ok(Sampled::Absent(_))));
+        assert!(table.is_empty());
     }
 }
