@@ -22,6 +22,15 @@ dist TARGET="x86_64-unknown-linux-musl":
     cargo build --profile dist --target {{TARGET}} -p tacit-agent
     cargo build --profile dist --target {{TARGET}} -p tacit-netns
 
+# Programs for another machine: x86_64, aarch64, armv7, armv6 or riscv64; keeps cross/sizes.tsv (cross/README.md).
+cross TARGET *ARGS:
+    cross/build.sh {{TARGET}} --record {{ARGS}}
+
+# Builds the agent for another machine and tries it under qemu-user.
+cross-test TARGET PROFILE="dist":
+    cross/build.sh {{TARGET}} {{PROFILE}} tacit-agent
+    cross/test.sh {{TARGET}} {{PROFILE}}
+
 # Packages of one target below target/packaging/out: .deb, .rpm, tarball (packaging/README.md).
 package TARGET="x86_64-unknown-linux-musl":
     packaging/build.sh {{TARGET}}
@@ -42,6 +51,10 @@ footprint *ARGS:
 # Micro-benches of every crate.
 bench *ARGS:
     RUST_BACKTRACE=0 cargo bench --workspace {{ARGS}}
+
+# Scores that every machine must compute, after a change of the detector that is meant.
+update-scores:
+    UPDATE_SCORES=1 cargo test -p tacit-models --test it agreement
 
 # Regenerate the tables in docs/PROTOCOL.md after a change of names.
 update-docs:

@@ -4,8 +4,10 @@
 //! a series' deviations hang together in time, [`graph`] writes that down as one ONNX graph for all series, [`runtime`]
 //! is the door through which that graph, or a stranger's, is loaded and run, [`calibrate`] learns which scores are rare
 //! here, and [`detector`] ties them together. [`manifest`] describes a model package, [`import`] makes one of a model
-//! that was trained elsewhere and [`foreign`] judges by it; [`plain`] evaluates the same scores without the runtime, to check it.
+//! that was trained elsewhere and [`foreign`] judges by it; [`plain`] evaluates the same scores without the runtime, to check it,
+//! and [`agreement`] compares the scores of a recording with those of another machine.
 
+pub mod agreement;
 mod attribution;
 pub mod calibrate;
 pub mod clusters;

@@ -1,5 +1,6 @@
 //! The detector as a whole, on simulated nodes and (when they are there) on public recordings.
 
+mod agreement;
 mod events;
 mod foreign;
 mod import;
