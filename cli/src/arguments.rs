@@ -61,6 +61,12 @@ pub enum Command {
     Token(crate::access::Token),
     /// Who changed what.
     AccessLog(crate::access::AccessLog),
+    /// The certificate authority of the collector on this machine.
+    #[command(subcommand)]
+    Ca(crate::identity::Ca),
+    /// Who may become a node, and who is one.
+    #[command(subcommand)]
+    Node(crate::identity::Node),
     /// Events, newest first.
     Events(Events),
     /// Which service on which node talks to which: how much, how fast, how reliably.
@@ -149,6 +155,9 @@ pub struct Ask {
     /// File with the token to show to the collector; without it the variable TACIT_TOKEN holds one, where one is needed.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// File with the roots that the collector's certificate is of, for https: see `tacit ca show --pem`.
+    #[arg(long, env = "TACIT_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -388,6 +397,9 @@ pub struct Map {
     /// File with the token to show to the collector; without it the variable TACIT_TOKEN holds one, where one is needed.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
+    /// File with the roots that the collector's certificate is of, for https: see `tacit ca show --pem`.
+    #[arg(long, env = "TACIT_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Only edges with an end on this node.
     #[arg(long)]
     pub node: Option<String>,
@@ -440,9 +452,15 @@ pub struct Path {
 /// `tacit tail`
 #[derive(Debug, Clone, Args)]
 pub struct Tail {
-    /// Address of the broker.
+    /// Address of the broker: mqtt://HOST:PORT, or mqtts://HOST:PORT for one with TLS.
     #[arg(long, env = "TACIT_BROKER", default_value = "mqtt://127.0.0.1:1883")]
     pub broker: String,
+    /// File with the token to show to the collector's broker; without it the variable TACIT_TOKEN holds one, where one is needed.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// File with the roots that the broker's certificate is of, for mqtts: see `tacit ca show --pem`.
+    #[arg(long, env = "TACIT_CA_FILE", value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// Only of this node.
     #[arg(long)]
     pub node: Option<String>,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::arguments::Ask;
 
@@ -26,17 +27,21 @@ impl Client {
     /// A client as a command asks for it.
     ///
     /// # Errors
-    /// When its token cannot be read.
+    /// When its token or its roots cannot be read.
     pub fn of(ask: &Ask) -> Result<Self> {
-        Self::to(&ask.collector, ask.token_file.as_deref())
+        Self::to(&ask.collector, ask.token_file.as_deref(), ask.ca_file.as_deref())
     }
 
-    /// A client of the collector at `base` (`http://HOST:PORT`) with the token in a file or else in the environment.
+    /// A client of the collector at `base` (`http://HOST:PORT`) with the token in a file or else in the environment. Over https the collector has to
+    /// show a certificate of the roots in a file, or else of a public authority.
     ///
     /// # Errors
-    /// When the token cannot be read.
-    pub fn to(base: &str, token_file: Option<&Path>) -> Result<Self> {
-        let config = ureq::Agent::config_builder().timeout_connect(Some(TIMEOUT)).http_status_as_error(false);
+    /// When token or roots cannot be read.
+    pub fn to(base: &str, token_file: Option<&Path>, ca_file: Option<&Path>) -> Result<Self> {
+        let mut config = ureq::Agent::config_builder().timeout_connect(Some(TIMEOUT)).http_status_as_error(false);
+        if let Some(file) = ca_file {
+            config = config.tls_config(TlsConfig::builder().root_certs(roots(file)?).build());
+        }
         let bearer = token(token_file, std::env::var("TACIT_TOKEN").ok())?.map(|token| format!("Bearer {token}"));
         Ok(Self { base: base.trim_end_matches('/').to_owned(), agent: config.build().into(), bearer })
     }
@@ -102,15 +107,34 @@ impl Client {
     }
 
     fn unreachable(&self) -> String {
+        let tls = if self.base.starts_with("https://") {
+            "; if its certificate is of its own authority, --ca-file names that: on its machine, tacit ca show --pem"
+        } else {
+            ""
+        };
         format!(
-            "cannot reach the collector at {}: is `tacit up` or tacit-collector running there? (--collector URL)",
+            "cannot reach the collector at {}: is `tacit up` or tacit-collector running there? (--collector URL){tls}",
             self.base
         )
     }
 }
 
+/// The roots in a file.
+fn roots(file: &Path) -> Result<RootCerts> {
+    let text = std::fs::read(file).with_context(|| format!("--ca-file: cannot read {}", file.display()))?;
+    let certificate = |item| if let Ok(PemItem::Certificate(found)) = item { Some(found) } else { None };
+    let roots: Vec<_> = parse_pem(&text).filter_map(certificate).collect();
+    if roots.is_empty() {
+        bail!("--ca-file: {} holds no certificate in PEM form", file.display());
+    }
+    Ok(RootCerts::new_with_certs(&roots))
+}
+
 /// The token in the first line of a file, or else in the environment.
-fn token(file: Option<&Path>, variable: Option<String>) -> Result<Option<String>> {
+///
+/// # Errors
+/// When the file cannot be read, or what is there is no token.
+pub fn token(file: Option<&Path>, variable: Option<String>) -> Result<Option<String>> {
     let (text, place) = match file {
         Some(file) => {
             let text = std::fs::read_to_string(file)

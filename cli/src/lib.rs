@@ -6,6 +6,7 @@ mod client;
 mod commands;
 pub mod demo;
 mod fault;
+mod identity;
 mod moment;
 mod output;
 mod quiet;

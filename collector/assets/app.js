@@ -99,6 +99,7 @@ const READ = {
   lines: (t) => t.split("\n").map((line) => line.trim()).filter((line) => line),
   numbers: (t) => t.split(/[\s,]+/).filter((n) => n).map(Number),
   number: Number,
+  event: (t) => ({ node: t.split("/")[0], event: t.split("/")[1] }),
   moment: (t) => new Date(t.length === 10 ? t + "T00:00" : t).getTime(),
 };
 
@@ -111,9 +112,9 @@ function fields(form) {
     if (!f.name || !text || (f.type === "checkbox" && !f.checked)) continue;
     const path = f.name.split("."), last = path.pop();
     const place = path.reduce((o, key) => (o[key] = o[key] || {}), body);
-    if (several) place[last] = [...(place[last] || []), text];
-    else if (f.type === "checkbox") place[last] = true;
-    else place[last] = (READ[f.dataset.as || f.type] || String)(text);
+    const read = READ[f.dataset.as || f.type] || String;
+    if (several) place[last] = [...(place[last] || []), read(text)];
+    else place[last] = f.type === "checkbox" ? true : read(text);
   }
   return body;
 }
@@ -147,8 +148,9 @@ async function refresh() {
   const again = focused && main.querySelector(`[data-post="${focused}"]`);
   if (again) again.focus();
 }
-// Somebody writes into a form: what came meanwhile is shown when that is sent, or emptied again.
-const writing = () => [...document.querySelectorAll("form[data-form] textarea, form[data-form] input")].some((f) => f.value !== f.defaultValue && !f.hasAttribute("data-zone"));
+// Somebody writes into a form, or chooses for it: what came meanwhile is shown when that is sent, or emptied again.
+const touched = (f) => (f.type === "checkbox" ? f.checked !== f.defaultChecked : f.defaultValue !== undefined && f.value !== f.defaultValue && !f.hasAttribute("data-zone"));
+const writing = () => [...document.querySelectorAll("form[data-form]")].some((form) => [...form.elements].some(touched));
 function soon() {
   if (refreshing) return;
   refreshing = setTimeout(() => { refreshing = null; if (writing()) soon(); else refresh(); }, writing() ? 5000 : 400);

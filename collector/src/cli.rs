@@ -152,8 +152,8 @@ fn serve(config: &Config) -> anyhow::Result<()> {
     runtime.block_on(async {
         let collector = Collector::start(config).await?;
         match collector.mqtt_address() {
-            Some(mqtt) => tracing::info!(console = %format!("http://{}", collector.http_address()), %mqtt, "Ready."),
-            None => tracing::info!(console = %format!("http://{}", collector.http_address()), "Ready; using an external broker."),
+            Some(mqtt) => tracing::info!(console = collector.console(), %mqtt, tls = config.tls.enabled, "Ready."),
+            None => tracing::info!(console = collector.console(), "Ready; using an external broker."),
         }
         stop_signal().await.context("cannot wait for signals")?;
         tracing::info!("Stopping.");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tacit_wire::SiteId;
 
 use crate::access::config::{AccessConfig, Required};
+use crate::identity::config::{IdentityConfig, TlsConfig};
 use crate::map::MapConfig;
 use crate::map::names::Names;
 use crate::notify::config::NotifyConfig;
@@ -31,6 +32,10 @@ pub struct Config {
     pub http: Http,
     /// Who may ask.
     pub access: AccessConfig,
+    /// TLS at both listeners.
+    pub tls: TlsConfig,
+    /// Who the nodes are.
+    pub identity: IdentityConfig,
     /// How long things are kept.
     pub retention: Retention,
     /// How often the fleet may disturb somebody; promised and actual are shown.
@@ -53,6 +58,8 @@ impl Default for Config {
             mqtt: Mqtt::default(),
             http: Http::default(),
             access: AccessConfig::default(),
+            tls: TlsConfig::default(),
+            identity: IdentityConfig::default(),
             retention: Retention::default(),
             pages: Pages::default(),
             map: MapConfig::default(),
@@ -176,13 +183,15 @@ impl Config {
     pub fn check(&self) -> Result<(), String> {
         for (key, address) in [("mqtt.listen", self.mqtt.listen), ("http.listen", self.http.listen)] {
             let unused = key == "mqtt.listen" && self.mqtt.external.is_some();
-            if !address.ip().is_loopback() && !self.insecure && !unused {
+            if !address.ip().is_loopback() && !self.insecure && !unused && !self.tls.enabled {
                 return Err(format!(
-                    "{key}: {address} is not loopback, and there is no TLS and no authentication yet: listen on 127.0.0.1, or set insecure = true"
+                    "{key}: {address} is not loopback, where TLS is a must: set tls.enabled = true (and leave access.required at \"auto\"), listen on 127.0.0.1, or set insecure = true"
                 ));
             }
         }
         self.access.check()?;
+        self.tls.check()?;
+        self.identity.check()?;
         let is_open = self.access.required == Required::No && !self.http.listen.ip().is_loopback();
         if is_open && !self.insecure {
             return Err(format!(
@@ -214,6 +223,17 @@ mod tests {
     }
 
     #[test]
+    fn beyond_loopback_there_is_tls() {
+        let beyond = "[http]\nlisten = \"0.0.0.0:8420\"\n[mqtt]\nlisten = \"[::]:8883\"\n";
+        let said = Config::parse(beyond).unwrap_err();
+        for way in ["tls.enabled = true", "access.required", "127.0.0.1", "insecure = true"] {
+            assert!(said.contains(way), "{said}");
+        }
+        assert!(Config::parse(&format!("{beyond}[tls]\nenabled = true\n")).is_ok());
+        assert!(Config::parse(&format!("insecure = true\n{beyond}")).is_ok());
+    }
+
+    #[test]
     fn mistakes_are_explained() {
         for (text, expected) in [
             ("data_dirr = \"x\"\n", "line 1: data_dirr = \"x\": unknown field `data_dirr`"),
@@ -234,6 +254,13 @@ mod tests {
             ("[map.names]\n\"10.0.0.0/33\" = \"x\"\n", "map.names: 10.0.0.0/33: write an address or a network"),
             ("[map]\ninfrastructure = [\"dns\"]\n", "map.infrastructure: dns: write a port (53, udp/123)"),
             ("insecure = maybe\n", "line 1: insecure = maybe: "),
+            ("[tls]\nenable = true\n", "line 2: enable = true: unknown field `enable`"),
+            ("[tls]\nenabled = true\ncert_file = \"x\"\n", "tls.cert_file and tls.key_file go together"),
+            ("[identity]\nnames = [\"https://x\"]\n", "identity.names: \"https://x\" is neither a host name nor"),
+            (
+                "[tls]\nenabled = true\n[access]\nrequired = false\n[http]\nlisten = \"0.0.0.0:8420\"\n",
+                "access.required = false: http.listen 0.0.0.0:8420 is beyond loopback",
+            ),
             ("demo = true\n", "line 1: demo = true: unknown field `demo`"),
         ] {
             let error = Config::parse(text).expect_err(text);

@@ -16,6 +16,7 @@ pub mod config;
 pub mod console;
 #[cfg(test)]
 mod fixtures;
+pub mod identity;
 pub mod incident;
 pub mod ingest;
 pub mod interop;
@@ -23,5 +24,6 @@ pub mod map;
 pub mod notify;
 pub mod store;
 pub mod supervisor;
+pub mod tls;
 
 pub use supervisor::{Collector, StartError};

@@ -14,9 +14,10 @@ use tracing::warn;
 
 use crate::access::Access;
 use crate::api::{self, ApiState};
-use crate::broker::{Address, BrokerError, Embedded, External, Line};
+use crate::broker::{Address, BrokerError, Embedded, External, Guards, Line};
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::identity::{self, Identity, IdentityError};
 use crate::incident::Judge;
 use crate::ingest::Ingest;
 use crate::interop::presence::{Broker, RollCall};
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Certificates cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The broker did not start.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -76,7 +80,9 @@ pub struct Collector {
     store: Arc<dyn Store>,
     ingest: Arc<Ingest>,
     map: Arc<Map>,
+    identity: Arc<Identity>,
     http: SocketAddr,
+    console: String,
     mqtt: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
@@ -104,14 +110,17 @@ impl Collector {
             .map_err(|source| StartError::Http { address: config.http.listen, source })?;
         let http = listener.local_addr().unwrap_or(config.http.listen);
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&config.data_dir.join("tacit.db"))?);
-        let access = Arc::new(Access::new(&config.access, Arc::clone(&store), http, false));
+        let identity = Arc::new(Identity::open(config, Arc::clone(&store))?);
+        let access = Arc::new(Access::new(&config.access, Arc::clone(&store), http, config.tls.enabled));
+        let console = console(config, http, &identity);
         let line = Line::default();
         // Before the first node can connect: who was not heard since is missing.
         let started_ms = now_ms();
-        let desk = Desk::new(&config.notify, config.pages, &format!("http://{http}"), started_ms);
+        let desk = Desk::new(&config.notify, config.pages, &console, started_ms);
         let desk = Arc::new(desk.map_err(StartError::Config)?);
         let ingest = Arc::new(Ingest::new(Arc::clone(&store), Arc::new(line.clone())));
-        let (link, mqtt) = connect(config, &ingest, &line).await?;
+        let guards = Guards { access: Arc::clone(&access), identity: Arc::clone(&identity) };
+        let (link, mqtt) = connect(config, &ingest, &line, guards).await?;
 
         let names = Names::new(&config.map, Some(Path::new(SERVICES))).map_err(StartError::Config)?;
         let book = Book::new(names, config.sites.first().cloned());
@@ -125,6 +134,7 @@ impl Collector {
             interop: Arc::new(Interop::new(&store, &ingest, &map)),
             notify: Arc::clone(&desk),
             access,
+            identity: Arc::clone(&identity),
             started_ms,
             demo: config.demo,
             retention: config.retention,
@@ -144,18 +154,25 @@ impl Collector {
             tokio::spawn(notifier.run(stop.clone())),
             tokio::spawn(expiry::run(Arc::clone(&store), Arc::clone(&ingest), stop.clone())),
             tokio::spawn(retain(Arc::clone(&store), config.clone(), stop.clone())),
+            tokio::spawn(Arc::clone(&identity).run(stop.clone())),
             tokio::spawn(api::serve(api, listener, stop.clone())),
         ];
         if config.map.reverse_dns {
             tasks.push(tokio::spawn(reverse::run(Arc::clone(&map), stop.clone())));
         }
-        Ok(Self { store, ingest, map, http, mqtt, stop, tasks, link, _lock: lock })
+        Ok(Self { store, ingest, map, identity, http, console, mqtt, stop, tasks, link, _lock: lock })
     }
 
     /// Where console and API listen.
     #[must_use]
     pub fn http_address(&self) -> SocketAddr {
         self.http
+    }
+
+    /// The address of the console, for people.
+    #[must_use]
+    pub fn console(&self) -> &str {
+        &self.console
     }
 
     /// Where the embedded broker listens; `None` with an external one.
@@ -182,6 +199,12 @@ impl Collector {
         &self.map
     }
 
+    /// Who the nodes are.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
     /// Stops everything: first what takes in, then what works on it.
     pub async fn stop(self) {
         match self.link {
@@ -197,10 +220,25 @@ impl Collector {
     }
 }
 
-async fn connect(config: &Config, ingest: &Arc<Ingest>, line: &Line) -> Result<(Link, Option<SocketAddr>), StartError> {
+/// Where people reach the console. One that listens everywhere is called by its name, where it has one.
+fn console(config: &Config, http: SocketAddr, identity: &Identity) -> String {
+    let scheme = if config.tls.enabled { "https" } else { "http" };
+    match identity.public_name().filter(|_| http.ip().is_unspecified()) {
+        Some(name) => format!("{scheme}://{}:{}", identity::in_url(name), http.port()),
+        None => format!("{scheme}://{http}"),
+    }
+}
+
+async fn connect(
+    config: &Config,
+    ingest: &Arc<Ingest>,
+    line: &Line,
+    guards: Guards,
+) -> Result<(Link, Option<SocketAddr>), StartError> {
     let Some(url) = &config.mqtt.external else {
         let folder = config.data_dir.join("broker");
-        let broker = Embedded::start(config.mqtt.listen, &folder, Arc::clone(ingest), line, &config.sites).await?;
+        let ingest = Arc::clone(ingest);
+        let broker = Embedded::start(config.mqtt.listen, &folder, ingest, line, &config.sites, guards).await?;
         let address = broker.address();
         return Ok((Link::Embedded(Box::new(broker)), Some(address)));
     };

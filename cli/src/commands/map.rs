@@ -17,7 +17,7 @@ use crate::output::{ago, now_ms, plain, table, utc};
 /// # Errors
 /// When the collector cannot be asked or refuses.
 pub fn run(options: &Map) -> Result<()> {
-    let client = Client::to(&options.collector, options.token_file.as_deref())?;
+    let client = Client::to(&options.collector, options.token_file.as_deref(), options.ca_file.as_deref())?;
     if let Some([one, other]) = options.diff.as_deref() {
         let diff: MapDiff = client.get(&format!("/map/diff?from={}&to={}", one.min(other), one.max(other)))?;
         return match options.format.as_str() {

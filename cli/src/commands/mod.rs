@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod access;
+mod ca;
 mod changes;
 mod digest;
 mod events;
@@ -8,6 +9,7 @@ mod incidents;
 mod man;
 mod map;
 mod model;
+mod node;
 mod nodes;
 mod notify;
 mod quiet;
@@ -52,6 +54,8 @@ fn command(arguments: Arguments) -> Result<()> {
         Some(Command::User(what)) => access::user(&what),
         Some(Command::Token(what)) => access::token(&what),
         Some(Command::AccessLog(options)) => access::log(&options),
+        Some(Command::Ca(what)) => ca::run(&what),
+        Some(Command::Node(what)) => node::run(&what),
         Some(Command::Events(options)) => events::run(&options),
         Some(Command::Map(options)) => map::run(&options),
         Some(Command::Blast(options)) => map::blast(&options),

@@ -1,11 +1,14 @@
 //! `tacit tail`: everything that nodes publish, decoded, as it comes.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v5::{Packet, SubscribeReasonCode};
-use rumqttc::{Client, Event, MqttOptions};
+use rumqttc::{Client, Event, MqttOptions, TlsConfiguration, Transport};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 use tacit_wire::codec::{Message, decode};
 use tacit_wire::message::{Birth, Death, Links, Report, ResultMessage, Summary};
@@ -14,6 +17,7 @@ use tacit_wire::{NodeId, Topic, WireError, message};
 
 use super::print;
 use crate::arguments::Tail;
+use crate::client::token;
 use crate::output::{now_ms, utc};
 
 /// Subscribes and prints until it is stopped or the broker goes away.
@@ -21,12 +25,23 @@ use crate::output::{now_ms, utc};
 /// # Errors
 /// When the broker cannot be reached or refuses.
 pub fn run(options: &Tail) -> Result<()> {
-    let (host, port) = address(&options.broker)?;
+    let (host, port, is_tls) = address(&options.broker)?;
     let wanted: Option<NodeId> = options.node.as_deref().map(str::parse).transpose()?;
     let filter = wanted.map_or_else(|| Topic::ALL_UP.to_owned(), |node| format!("tacit/1/+/u/{node}/+"));
     let mut settings = MqttOptions::new(format!("Tail-{:08x}", fastrand::u32(..)), (host, port));
     // The client takes 10 KB at most unless told.
     settings.set_keep_alive(30).set_max_packet_size(Some(128 * 1024));
+    if is_tls {
+        let file = options
+            .ca_file
+            .as_deref()
+            .context("mqtts:// needs --ca-file: on the collector's machine, tacit ca show --pem")?;
+        settings.set_transport(Transport::tls_with_config(trusting(file)?));
+    }
+    if let Some(token) = token(options.token_file.as_deref(), std::env::var("TACIT_TOKEN").ok())? {
+        // The token says who it is.
+        settings.set_credentials("token", token);
+    }
     let (client, mut connection) = Client::builder(settings).capacity(4).build();
     client.subscribe(filter, QoS::AtMostOnce).context("cannot subscribe")?;
     let mut names = Names::default();
@@ -47,11 +62,36 @@ pub fn run(options: &Tail) -> Result<()> {
     Ok(())
 }
 
-fn address(broker: &str) -> Result<(String, u16)> {
-    let rest =
-        broker.strip_prefix("mqtt://").with_context(|| format!("--broker {broker:?}: expected mqtt://HOST:PORT"))?;
-    let (host, port) = rest.rsplit_once(':').unwrap_or((rest, "1883"));
-    Ok((host.to_owned(), port.parse().with_context(|| format!("--broker {broker:?}: the port is not a number"))?))
+/// Host, port, and whether it speaks TLS.
+fn address(broker: &str) -> Result<(String, u16, bool)> {
+    let (rest, usual, is_tls) = match (broker.strip_prefix("mqtt://"), broker.strip_prefix("mqtts://")) {
+        (Some(rest), _) => (rest, "1883", false),
+        (_, Some(rest)) => (rest, "8883", true),
+        _ => bail!("--broker {broker:?}: expected mqtt://HOST:PORT or mqtts://HOST:PORT"),
+    };
+    let (host, port) = rest.rsplit_once(':').unwrap_or((rest, usual));
+    let port = port.parse().with_context(|| format!("--broker {broker:?}: the port is not a number"))?;
+    Ok((host.to_owned(), port, is_tls))
+}
+
+/// TLS with whoever shows a certificate of the roots in a file.
+fn trusting(file: &Path) -> Result<TlsConfiguration> {
+    let text = std::fs::read(file).with_context(|| format!("--ca-file: cannot read {}", file.display()))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for root in CertificateDer::pem_slice_iter(&text) {
+        let root = root.with_context(|| format!("--ca-file: {} is not PEM", file.display()))?;
+        roots.add(root).with_context(|| format!("--ca-file: {} holds what is no root", file.display()))?;
+    }
+    if roots.is_empty() {
+        bail!("--ca-file: {} holds no certificate in PEM form", file.display());
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("TLS cannot be set up")?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConfiguration::from(config))
 }
 
 /// Names of series by node and number, as far as messages told them.

@@ -13,6 +13,7 @@ use tacit_agent::clock::Tick;
 use tacit_agent::config::PublishConfig;
 use tacit_agent::fleet::Commands;
 use tacit_agent::fleet::maintenance::MarkFile;
+use tacit_agent::identity::floor::Floor;
 use tacit_agent::outbox::{Folder, Limits, Outbox};
 use tacit_agent::outgoing::Outgoing;
 use tacit_agent::publish::{Net, NetStatus, Parts, Tuning};
@@ -103,6 +104,7 @@ fn parts(port: u16, folder: &Path, outgoing: mpsc::Receiver<Outgoing>) -> Parts<
         birth: Box::new(birth),
         desired: mpsc::channel(1).0,
         status: Arc::new(NetStatus::default()),
+        floor: Arc::new(Floor::of_release()),
     }
 }
 

@@ -8,6 +8,7 @@ mod changes;
 mod delivery;
 mod demo;
 mod errors;
+mod identity;
 mod incidents;
 mod man;
 mod map;

@@ -68,6 +68,9 @@ pub const TABLE: &[Rule] = &[
     free("/healthz"),
     free("/readyz"),
     free("/login"),
+    free("/api/v1/ca"),
+    rule("POST", "/api/v1/enroll", Need::Nobody),
+    rule("POST", "/api/v1/enroll/renew", Need::Nobody),
     form("/login", Need::Nobody),
     free("/assets/{hash}/{name}"),
     // The API: what is read.
@@ -139,6 +142,12 @@ pub const TABLE: &[Rule] = &[
     govern("/api/v1/tokens"),
     govern("/api/v1/tokens/{id}/revoke"),
     oversee("/api/v1/access-log"),
+    // Who may be a node.
+    oversee("/api/v1/enroll-tokens"),
+    govern("/api/v1/enroll-tokens"),
+    govern("/api/v1/enroll-tokens/{id}/revoke"),
+    read("/api/v1/identities"),
+    govern("/api/v1/identities/{node}/revoke"),
     // The pages.
     read("/"),
     read("/incidents"),

@@ -21,6 +21,7 @@ use crate::access::me::{Me, answering};
 use crate::access::roles::{self, Found, Need, Role, Rule};
 use crate::access::{Refusal, secret};
 use crate::console::PageError;
+use crate::tls::TlsListener;
 
 /// What a change from a browser has to carry: in this header, or in a form's field of the other name.
 pub const CSRF_HEADER: &str = "x-tacit-csrf";
@@ -36,6 +37,12 @@ pub struct Peer(SocketAddr);
 
 impl Connected<IncomingStream<'_, TcpListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self(*stream.remote_addr())
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
         Self(*stream.remote_addr())
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use axum::Json;
-use axum::extract::{Request, State};
+use axum::extract::{RawQuery, Request, State};
 use axum::http::StatusCode;
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use super::extract::Query;
+use super::alert_filter::Wanted;
+use super::nodes::pairs;
 use super::{ApiError, ApiState, Problem};
 use crate::clock::now_ms;
 use crate::interop::alerts::{AT_ONCE_MAX, Taken};
@@ -27,6 +28,8 @@ const READ_MAX: usize = 64 << 20;
 const NAMED: usize = 5;
 /// What an alert has to be, for who sent something else.
 const HINT: &str = "docs/INCIDENTS.md, \"Where events come from\", says what an alert needs";
+/// What can be asked for.
+const ASKED: &str = "allowed are active, silenced, inhibited, unprocessed (true or false), filter (a matcher as job=\"api\") and receiver (a regular expression)";
 /// Who has the alerts that are taken here.
 const RECEIVER: &str = "tacit";
 
@@ -168,9 +171,9 @@ fn refusal(taken: &Taken) -> ApiError {
     ApiError::bad(words, HINT)
 }
 
-/// Which alerts are asked for, as Alertmanager's tool asks.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
+/// Which alerts are asked for, as Alertmanager's tools ask.
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct AlertFilter {
     /// Those that are open; all are.
     active: Option<bool>,
@@ -180,10 +183,35 @@ pub struct AlertFilter {
     inhibited: Option<bool>,
     /// Those that are unprocessed; none is.
     unprocessed: Option<bool>,
-    /// Not known here.
-    filter: Option<String>,
-    /// Not known here.
+    /// Only those whose labels a matcher fits, as `severity="page"`, `job!=api`, `instance=~"web-.*"`, `team!~"a|b"`; of several,
+    /// each in a parameter of its own, all have to. At most 20.
+    filter: Option<Vec<String>>,
+    /// Only those of a receiver that this regular expression fits; the only one is `tacit`.
     receiver: Option<String>,
+}
+
+impl AlertFilter {
+    /// What a query asks for. `filter` may be there more than once, which no derived reading allows.
+    fn read(query: &str) -> Result<Self, ApiError> {
+        let mut asked = Self::default();
+        for (key, value) in pairs(query) {
+            let flag = || match value.as_str() {
+                "true" => Ok(Some(true)),
+                "false" => Ok(Some(false)),
+                _ => Err(ApiError::bad(format!("{key} is neither true nor false: {value:?}"), ASKED)),
+            };
+            match key.as_str() {
+                "active" => asked.active = flag()?,
+                "silenced" => asked.silenced = flag()?,
+                "inhibited" => asked.inhibited = flag()?,
+                "unprocessed" => asked.unprocessed = flag()?,
+                "filter" => asked.filter.get_or_insert_default().push(value),
+                "receiver" => asked.receiver = Some(value),
+                _ => return Err(ApiError::bad(format!("there is no parameter {key:?}"), ASKED)),
+            }
+        }
+        Ok(asked)
+    }
 }
 
 /// Alerts that are open, at most 10000.
@@ -191,17 +219,23 @@ pub struct AlertFilter {
     responses((status = 200, body = Vec<GettableAlert>), (status = 400, body = Problem)))]
 pub async fn list(
     State(state): State<ApiState>,
-    Query(asked): Query<AlertFilter>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<Vec<GettableAlert>>, ApiError> {
-    if asked.filter.is_some() || asked.receiver.is_some() {
-        return Err(ApiError::bad("alerts cannot be filtered here", "ask for all, or see /api/v1/events"));
-    }
+    let asked = AlertFilter::read(query.as_deref().unwrap_or_default())?;
+    let wanted = Wanted::new(asked.filter.as_deref().unwrap_or_default(), asked.receiver.as_deref())
+        .map_err(|words| ApiError::bad(words, ASKED))?;
     let only_others = [asked.silenced, asked.inhibited, asked.unprocessed].contains(&Some(true));
     if asked.active == Some(false) || (only_others && asked.active.is_none()) {
         return Ok(Json(Vec::new()));
     }
     let open = state.interop.alerts.list(now_ms()).await?;
-    Ok(Json(open.into_iter().filter_map(GettableAlert::of).collect()))
+    // Patterns of strangers on values of strangers take their time.
+    let choose = move || -> Vec<GettableAlert> {
+        let all = open.into_iter().filter_map(GettableAlert::of);
+        all.filter(|alert| wanted.fits(&alert.labels, RECEIVER)).collect()
+    };
+    let chosen = tokio::task::spawn_blocking(choose).await;
+    chosen.map(Json).map_err(|e| ApiError::failed(format!("alerts could not be chosen: {e}")))
 }
 
 /// The collector as an Alertmanager without peers.

@@ -138,6 +138,16 @@ impl ApiError {
         }
     }
 
+    /// One of the codes of enrolment, which agents know.
+    pub(super) fn coded(
+        status: StatusCode,
+        code: &'static str,
+        message: impl Into<String>,
+        hint: &'static str,
+    ) -> Self {
+        Self { status, code, message: message.into(), hint }
+    }
+
     /// The status code.
     #[must_use]
     pub fn status(&self) -> StatusCode {

@@ -298,7 +298,7 @@ pub async fn merge(
     let mut whole = None;
     loop {
         let (part, other) = (head(&state, from).await?, head(&state, asked.into).await?);
-        let events: Vec<EventKey> = events_of(&state, from).await?.iter().map(EventRecord::key).collect();
+        let events = state.store.keys_of_incident(from, MOVED).await?;
         let count = events.len();
         let merge = actions::merge(&part, &other, events, &actor, note.as_deref(), now_ms())?;
         // What came between the two writes comes along.
@@ -318,7 +318,8 @@ pub async fn merge(
 }
 
 async fn events_of(state: &ApiState, id: IncidentId) -> Result<Vec<EventRecord>, ApiError> {
-    let query = EventQuery { incident: Some(id), oldest_first: true, limit: Some(MOVED), ..EventQuery::default() };
+    let query =
+        EventQuery { incident: Some(id), lean: true, oldest_first: true, limit: Some(MOVED), ..EventQuery::default() };
     Ok(state.store.events(query).await?)
 }
 

@@ -7,13 +7,16 @@
 
 mod access_log;
 mod admit;
+mod alert_filter;
 mod alerts;
 mod changes;
 pub mod digest;
+pub mod enrol;
 mod error;
 mod events;
 mod extract;
 mod guard;
+pub mod identity;
 mod incidents;
 mod live;
 pub mod map;
@@ -49,11 +52,13 @@ pub use openapi::ApiDoc;
 
 use crate::access::Access;
 use crate::console;
+use crate::identity::Identity;
 use crate::ingest::Ingest;
 use crate::interop::Interop;
 use crate::map::Map;
 use crate::notify::Desk;
 use crate::store::{Retention, Store};
+use crate::tls::TlsListener;
 
 /// Largest request body.
 const BODY_MAX: usize = 64 * 1024;
@@ -73,6 +78,8 @@ pub struct ApiState {
     pub notify: Arc<Desk>,
     /// Who may ask.
     pub access: Arc<Access>,
+    /// Who the nodes are.
+    pub identity: Arc<Identity>,
     /// When the collector started, Unix milliseconds.
     pub started_ms: i64,
     /// Whether what it is told is made up.
@@ -147,6 +154,14 @@ fn v1() -> Router<ApiState> {
         .route("/tokens", post(tokens::add))
         .route("/tokens/{id}/revoke", post(tokens::revoke))
         .route("/access-log", get(access_log::list))
+        .route("/ca", get(enrol::roots))
+        .route("/enroll", post(enrol::enrol))
+        .route("/enroll/renew", post(enrol::renew))
+        .route("/enroll-tokens", get(identity::tokens))
+        .route("/enroll-tokens", post(identity::add_token))
+        .route("/enroll-tokens/{id}/revoke", post(identity::revoke_token))
+        .route("/identities", get(identity::nodes))
+        .route("/identities/{node}/revoke", post(identity::revoke_node))
         .route("/live", get(live::live))
         .route("/openapi.json", get(openapi::json))
         .fallback(error::no_such_resource)
@@ -175,8 +190,16 @@ pub fn router(state: ApiState) -> Router {
 /// Serves until told to stop.
 pub async fn serve(state: ApiState, listener: TcpListener, stop: CancellationToken) {
     let ended = stop.clone().cancelled_owned();
+    let settings = state.identity.http();
     let service = router(state).into_make_service_with_connect_info::<admit::Peer>();
-    if let Err(e) = axum::serve(listener, service).with_graceful_shutdown(ended).await {
+    let served = match settings {
+        None => axum::serve(listener, service).with_graceful_shutdown(ended).await,
+        Some(settings) => match TlsListener::new(listener, settings) {
+            Ok(listener) => axum::serve(listener, service).with_graceful_shutdown(ended).await,
+            Err(e) => Err(e),
+        },
+    };
+    if let Err(e) = served {
         error!(error = %e, "The HTTP server ended.");
     }
 }

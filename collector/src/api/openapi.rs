@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    access_log, alerts, changes, digest, events, incidents, live, map, me, metrics, nodes, notify, quiet, rankings,
-    status, tokens, users,
+    access_log, alerts, changes, digest, enrol, events, identity, incidents, live, map, me, metrics, nodes, notify,
+    quiet, rankings, status, tokens, users,
 };
 
 /// Everything under `/api/v1`, and the endpoints for machines beside it.
@@ -82,6 +82,14 @@ use super::{
         tokens::add,
         tokens::revoke,
         access_log::list,
+        enrol::roots,
+        enrol::enrol,
+        enrol::renew,
+        identity::tokens,
+        identity::add_token,
+        identity::revoke_token,
+        identity::nodes,
+        identity::revoke_node,
         json,
     )
 )]

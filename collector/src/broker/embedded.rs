@@ -16,17 +16,22 @@ use mqtt5::broker::router::MessageRouter;
 use mqtt5::broker::{BrokerShutdownHandle, MqttBroker};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::packet::publish::PublishPacket;
+use mqtt5::types::ReasonCode;
 use tacit_wire::codec::{Encoding, content_type, encode};
 use tacit_wire::limits;
 use tacit_wire::message::Status;
 use tacit_wire::{NodeId, SiteId, Topic};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
-use super::rules;
+use super::{rules, tls};
+use crate::access::Access;
 use crate::clock::now_ms;
+use crate::identity::Identity;
 use crate::ingest::{Downlink, Ingest};
+use crate::tls::Handshakes;
 
 /// A node whose connection broke has this long to come back before it counts as lost; the same as the delay of its will.
 const COME_BACK: Duration = Duration::from_secs(45);
@@ -82,9 +87,20 @@ impl Downlink for Line {
     }
 }
 
+/// Who decides about who connects.
+#[derive(Debug, Clone)]
+pub struct Guards {
+    /// Who the tools are.
+    pub access: Arc<Access>,
+    /// Who the nodes are; with TLS, that is.
+    pub identity: Arc<Identity>,
+}
+
 /// The running broker.
 pub struct Embedded {
     address: SocketAddr,
+    /// With TLS, where clients come in.
+    door: Option<tls::Door>,
     shutdown: BrokerShutdownHandle,
     tasks: Vec<JoinHandle<()>>,
     router: Arc<MessageRouter>,
@@ -102,6 +118,7 @@ impl Embedded {
         ingest: Arc<Ingest>,
         line: &Line,
         sites: &[SiteId],
+        guards: Guards,
     ) -> Result<Self, BrokerError> {
         // The library's text goes on for lines; the first says it.
         let listen = |reason: String| {
@@ -111,27 +128,33 @@ impl Embedded {
         let router = Arc::new(OnceLock::new());
         let sites_known = Arc::new(Sites { line: line.clone(), since_ms: now_ms(), known: Mutex::default() });
         let handler = Handler { ingest, router: Arc::clone(&router), sites: Arc::clone(&sites_known) };
-        let storage = StorageConfig::new()
-            .with_backend(StorageBackend::File)
-            .with_base_dir(folder.to_owned())
-            .with_max_queued_messages_per_client(1000)
-            .with_max_queued_bytes_per_client(4 << 20);
-        let config = BrokerConfig::new()
-            .with_bind_addresses(vec![address])
-            .with_max_clients(20_000)
-            .with_max_packet_size(limits::PAYLOAD + 4096)
-            .with_session_expiry(Duration::from_secs(86_400))
-            .with_max_subscriptions_per_client(16)
-            .with_max_retained_messages(250_000)
-            .with_max_retained_message_size(16 * 1024)
-            .with_server_receive_maximum(RECEIVE_MAXIMUM)
-            .with_sys_topics_enabled(false)
-            .with_storage(storage)
-            .with_event_handler(Arc::new(handler));
-        let broker = MqttBroker::with_config(config).await.map_err(|e| listen(e.to_string()))?;
-        let mut broker = broker.with_auth_provider(Arc::new(Rules));
-        let address = broker.local_addr().ok_or_else(|| listen("no address was bound".into()))?;
+        let handshakes = match guards.identity.mqtt() {
+            None => None,
+            Some(settings) => {
+                let listener = TcpListener::bind(address).await.map_err(|e| listen(e.to_string()))?;
+                Some(Handshakes::start(listener, settings, "mqtts").map_err(|e| listen(e.to_string()))?)
+            }
+        };
+        // The library insists on a listener of its own. Where ours takes its place, that one is on loopback and lets nobody in.
+        let (bind, provider): (_, Arc<dyn AuthProvider>) = match &handshakes {
+            None => (address, Arc::new(Rules { access: Arc::clone(&guards.access) })),
+            Some(_) => (SocketAddr::from(([127, 0, 0, 1], 0)), Arc::new(tls::Closed)),
+        };
+        let config = settings(bind, folder, handler);
+        let broker = MqttBroker::with_config(config.clone()).await.map_err(|e| listen(e.to_string()))?;
+        let mut broker = broker.with_auth_provider(provider);
+        let address = handshakes.as_ref().map(Handshakes::address).or_else(|| broker.local_addr());
+        let address = address.ok_or_else(|| listen("no address was bound".into()))?;
         let _ = router.set(Arc::downgrade(&broker.router()));
+        let parts = tls::Parts {
+            config: Arc::new(config),
+            router: broker.router(),
+            storage: broker.storage(),
+            stats: broker.stats(),
+            monitor: broker.resource_monitor(),
+            identity: guards.identity,
+            access: guards.access,
+        };
         let (shutdown, routes, mut ready) = (broker.shutdown_handle(), broker.router(), broker.ready_receiver());
         let serve = tokio::spawn(async move {
             if let Err(e) = broker.run().await {
@@ -144,8 +167,9 @@ impl Embedded {
         for site in sites {
             sites_known.announce(site);
         }
+        let door = handshakes.map(|handshakes| tls::Door::open(handshakes, parts));
         let tasks = std::iter::once(serve).chain(down).collect();
-        Ok(Self { address, shutdown, tasks, router: routes, sites: sites_known })
+        Ok(Self { address, door, shutdown, tasks, router: routes, sites: sites_known })
     }
 
     /// Where it listens.
@@ -161,6 +185,10 @@ impl Embedded {
             let (topic, payload) = self.sites.status(&site, false);
             self.router.route_message(&packet(&topic, payload, true), None).await;
         }
+        // Before the broker: its sessions are written when they end.
+        if let Some(door) = self.door.take() {
+            door.close().await;
+        }
         self.shutdown.shutdown();
         let serve = self.tasks.remove(0);
         if tokio::time::timeout(Duration::from_secs(5), serve).await.is_err() {
@@ -172,6 +200,27 @@ impl Embedded {
             let _ = task.await;
         }
     }
+}
+
+/// How the library is set up.
+fn settings(bind: SocketAddr, folder: &Path, handler: Handler) -> BrokerConfig {
+    let storage = StorageConfig::new()
+        .with_backend(StorageBackend::File)
+        .with_base_dir(folder.to_owned())
+        .with_max_queued_messages_per_client(1000)
+        .with_max_queued_bytes_per_client(4 << 20);
+    BrokerConfig::new()
+        .with_bind_addresses(vec![bind])
+        .with_max_clients(20_000)
+        .with_max_packet_size(limits::PAYLOAD + 4096)
+        .with_session_expiry(Duration::from_secs(86_400))
+        .with_max_subscriptions_per_client(16)
+        .with_max_retained_messages(250_000)
+        .with_max_retained_message_size(16 * 1024)
+        .with_server_receive_maximum(RECEIVE_MAXIMUM)
+        .with_sys_topics_enabled(false)
+        .with_storage(storage)
+        .with_event_handler(Arc::new(handler))
 }
 
 async fn send_down(mut queue: mpsc::Receiver<DownMessage>, router: Arc<MessageRouter>) {
@@ -252,12 +301,39 @@ impl BrokerEventHandler for Handler {
     }
 }
 
-/// Access by client id, on loopback. [`rules`] has the rules.
-struct Rules;
+/// Access by client id, without TLS. [`rules`] has the rules. Where people have to sign in, tools have to as well.
+struct Rules {
+    access: Arc<Access>,
+}
+
+impl Rules {
+    async fn tool(&self, connect: &ConnectPacket, from: SocketAddr) -> AuthResult {
+        match self.access.is_required().await {
+            Ok(false) => return AuthResult::success(),
+            Ok(true) => {}
+            Err(_) => return AuthResult::fail(ReasonCode::ServerUnavailable),
+        }
+        let password = connect.password.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let (Some(user), Some(password)) = (connect.username.as_deref(), password) else {
+            return AuthResult::fail(ReasonCode::BadUsernameOrPassword);
+        };
+        match self.access.check_password(from.ip(), user, password).await {
+            Some(_) => AuthResult::success_with_user(user),
+            None => AuthResult::fail(ReasonCode::BadUsernameOrPassword),
+        }
+    }
+}
 
 impl AuthProvider for Rules {
-    fn authenticate<'a>(&'a self, _: &'a ConnectPacket, _: SocketAddr) -> Done<'a, mqtt5::error::Result<AuthResult>> {
-        Box::pin(async { Ok(AuthResult::success()) })
+    fn authenticate<'a>(
+        &'a self,
+        connect: &'a ConnectPacket,
+        from: SocketAddr,
+    ) -> Done<'a, mqtt5::error::Result<AuthResult>> {
+        Box::pin(async move {
+            let is_node = connect.client_id.parse::<NodeId>().is_ok();
+            Ok(if is_node { AuthResult::success() } else { self.tool(connect, from).await })
+        })
     }
 
     fn authorize_publish<'a>(&'a self, client: &str, _: Option<&'a str>, topic: &'a str) -> Done<'a, bool> {

@@ -1,12 +1,13 @@
 //! Where nodes connect: the embedded broker (default), or an external one of which the collector is a client.
 //!
 //! The embedded broker's publish hook waits for ingest before the PUBACK, so that with it "acknowledged" means "stored", and then lets the
-//! message route on, so that other subscribers see everything. [`rules`] says who may do what. An external broker
-//! acknowledges //! hop by hop; there the collector sends a cumulative acknowledgement of its own.
+//! message route on, so that other subscribers see everything. [`rules`] says who may do what, [`tls`] who somebody is. An external broker
+//! acknowledges hop by hop; there the collector sends a cumulative acknowledgement of its own.
 
 mod embedded;
 mod external;
 mod rules;
+mod tls;
 
-pub use embedded::{BrokerError, Embedded, Line};
+pub use embedded::{BrokerError, Embedded, Guards, Line};
 pub use external::{Address, External};

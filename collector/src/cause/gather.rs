@@ -4,16 +4,19 @@
 //! matter, with the band that is usual and, for the most telling ones, the flight recording before and after the onset. Edges come
 //! from the map by the minute, and what an event says of one edge at once. Pure.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tacit_wire::message::{Event, EventKind, Evidence as Said, FaultKind};
 use tacit_wire::semconv::{self, Family};
 use tacit_wire::words;
 
+use super::constants::CHANGE_SLACK_MS;
 use super::evidence::{
     Change, Edge, EdgeKind, EdgeMetric, Entity, EntityKind, Evidence, Metric, MetricKind, Point, Series, Symptom,
 };
 use crate::incident::about::{About, node_of, service_of};
+use crate::interop::changes::{Wide, wide};
 use crate::map::book::RecentEdge;
 use crate::store::{EventRecord, EventSource, Figures};
 
@@ -28,6 +31,9 @@ const SEGMENT_BYTES: f64 = 1200.0;
 const SEGMENTS_OF_CONNECTION: f64 = 6.0;
 /// Units of what is usual that a broken rule stands for: as far as anything counts.
 const CERTAIN: f64 = 1000.0;
+/// Changes of a site or of the whole fleet that are kept, the last before the incident, and candidates that each counts for.
+const WIDE_MAX: usize = 3;
+const WIDE_FOR: usize = 200;
 
 /// What is known of an incident when it is ranked.
 #[derive(Debug, Default)]
@@ -36,7 +42,7 @@ pub struct Known<'a> {
     pub events: &'a [EventRecord],
     /// Alarms of other incidents on candidates: they do not say what is felt here, but what may be behind it.
     pub beside: &'a [EventRecord],
-    /// Context events of the time before, of any node that is a candidate.
+    /// Context events of the time before, of any node that is a candidate, of sites, and of the whole fleet.
     pub changes: &'a [EventRecord],
     /// Edges among the candidates.
     pub edges: &'a [RecentEdge],
@@ -44,6 +50,8 @@ pub struct Known<'a> {
     pub pairs: &'a [(String, String)],
     /// Candidates beside what events name.
     pub near: &'a [String],
+    /// Nodes with their sites.
+    pub sites: &'a [(&'a str, &'a str)],
     /// When it began, Unix milliseconds.
     pub onset_ms: i64,
 }
@@ -79,9 +87,8 @@ pub fn gather(known: &Known<'_>) -> Evidence {
         metrics.extend(of_minutes(&edge.minutes, known.onset_ms));
     }
     let told = known.changes.iter().chain(known.events).filter(|e| e.event.kind == EventKind::Context);
-    let mut changes: Vec<Change> = told.filter_map(change).collect();
-    changes.sort_by(|a, b| (a.at_ms, &a.entity, &a.what).cmp(&(b.at_ms, &b.entity, &b.what)));
-    changes.dedup();
+    let (everywhere, here): (Vec<&EventRecord>, Vec<&EventRecord>) = told.partition(|e| wide(e).is_some());
+    let mut changes: Vec<Change> = here.into_iter().filter_map(change).collect();
     // The strongest complaint; of equals the first.
     let stronger =
         |a: &Felt, b: &Felt| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1)).then_with(|| b.2.entity.cmp(&a.2.entity));
@@ -90,6 +97,9 @@ pub fn gather(known: &Known<'_>) -> Evidence {
         add_calls_of_node(&symptom.entity, known.pairs, &mut edges);
     }
     let entities = entities.finish();
+    changes.extend(wide_changes(everywhere, &entities, known));
+    changes.sort_by(|a, b| (a.at_ms, &a.entity, &a.what).cmp(&(b.at_ms, &b.entity, &b.what)));
+    changes.dedup();
     let names: BTreeSet<&str> = entities.iter().map(|e| e.name.as_str()).collect();
     let edge =
         |((caller, callee), metrics): ((String, String), Vec<EdgeMetric>)| Edge { caller, callee, link: None, metrics };
@@ -352,148 +362,30 @@ fn change(record: &EventRecord) -> Option<Change> {
     is_change.then(|| Change { at_ms: record.onset_ms, entity: about.entity, what: event.text.clone() })
 }
 
-#[cfg(test)]
-mod tests {
-    use tacit_wire::message::{Direction, Phase};
-    use tacit_wire::{Attribute, Num};
-
-    use super::*;
-    use crate::cause::rank;
-    use crate::fixtures::event;
-    use crate::store::Outside;
-
-    const START: i64 = 1_700_000_000_000;
-
-    fn said(name: &str, attributes: &[(&str, &str)], observed: f32, high: f32) -> Said {
-        Said {
-            name: name.into(),
-            attributes: attributes.iter().map(|(k, v)| Attribute { key: (*k).into(), value: (*v).into() }).collect(),
-            unit: "1".into(),
-            share: Num(0.5),
-            observed: Num(observed),
-            low: Num(0.0),
-            high: Num(high),
-            direction: Direction::High,
-        }
-    }
-
-    fn anomaly(id: u8, node: &str, evidence: Vec<Said>) -> EventRecord {
-        let mut record = event(id, EventKind::Anomaly, Phase::Open, START);
-        record.event.head.node = node.parse().unwrap();
-        record.event.evidence = evidence;
-        record
-    }
-
-    fn client(service: &str) -> [(&str, &str); 2] {
-        [("service.name", service), ("tacit.link.role", "client")]
-    }
-
-    /// A database whose disk is slow, and an API that waits for it.
-    fn shop() -> Vec<EventRecord> {
-        vec![
-            anomaly(1, "api-1", vec![said(semconv::LINK_ACTIVE.name, &client("api.service"), 80.0, 4.0)]),
-            anomaly(2, "db-1", vec![said(semconv::DISK_UTILIZATION.name, &[("system.device", "vda")], 1.0, 0.1)]),
-        ]
-    }
-
-    fn pairs() -> Vec<(String, String)> {
-        [
-            ("web-1/nginx", "api-1/api.service"),
-            ("api-1/api.service", "db-1/postgres"),
-            ("api-1/api.service", "cache-1/redis"),
-        ]
-        .map(|(a, b)| (a.to_owned(), b.to_owned()))
-        .to_vec()
-    }
-
-    #[test]
-    fn a_slow_database_is_ranked_before_who_waits_for_it() {
-        let (events, pairs) = (shop(), pairs());
-        let near: Vec<String> = pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
-        let known = Known { events: &events, pairs: &pairs, near: &near, onset_ms: START, ..Known::default() };
-        let evidence = gather(&known);
-        assert_eq!(evidence.symptom, Some(Symptom { entity: "api-1/api.service".into(), kind: MetricKind::Latency }));
-        let ranking = rank(&evidence);
-        assert_eq!(ranking.causes[0].entity, "db-1", "{:#?}", &ranking.causes[..3]);
-        assert!(ranking.causes[0].evidence[0].to_string().contains("on db-1"));
-        // The order in which events come makes no difference to the result.
-        let turned: Vec<EventRecord> = events.iter().rev().cloned().collect();
-        let again = rank(&gather(&Known { events: &turned, ..known }));
-        let order = |r: &crate::cause::Ranking| r.causes.iter().map(|c| c.entity.clone()).collect::<Vec<_>>();
-        assert_eq!(order(&again), order(&ranking));
-    }
-
-    #[test]
-    fn a_probe_of_a_node_leads_to_whom_its_services_call() {
-        let slow = said(semconv::PROBE_DURATION.name, &[("probe.name", "web-1")], 2.0, 0.1);
-        let busy = said(semconv::DISK_UTILIZATION.name, &[("system.device", "vda")], 1.0, 0.1);
-        let (events, beside) = ([anomaly(1, "web-1", vec![slow])], [anomaly(2, "db-1", vec![busy])]);
-        let pairs = [("web-1/nginx", "db-1/postgres")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-        let near: Vec<String> = pairs.iter().flat_map(|(a, b)| [a.clone(), b.clone()]).collect();
-        let known = Known { events: &events, pairs: &pairs, near: &near, onset_ms: START, ..Known::default() };
-        assert_eq!(rank(&gather(&known)).causes[0].entity, "web-1", "nothing else is known");
-        // What is wrong with the database is in another incident.
-        let evidence = gather(&Known { beside: &beside, ..known });
-        assert_eq!(evidence.symptom, Some(Symptom { entity: "web-1".into(), kind: MetricKind::Latency }));
-        assert_eq!(rank(&evidence).causes[0].entity, "db-1");
-    }
-
-    #[test]
-    fn an_edge_that_fails_speaks_against_its_server() {
-        let mut failing = event(3, EventKind::Rule, Phase::Open, START);
-        failing.event.evidence = vec![said("failed", &[], 0.9, 0.0)];
-        let outside = Outside {
-            source: EventSource::Map,
-            entity: "db-1/postgres".into(),
-            family: "failing".into(),
-            client: Some("api-1/api.service".into()),
-            ..Outside::default()
+/// Changes that were made to a site or to everything: each is one of every candidate there of which something was measured. What
+/// did not move is innocent of them as of any other.
+fn wide_changes(mut told: Vec<&EventRecord>, entities: &[Entity], known: &Known<'_>) -> Vec<Change> {
+    told.retain(|e| e.onset_ms <= known.onset_ms.saturating_add(CHANGE_SLACK_MS));
+    told.sort_by_key(|e| (Reverse(e.onset_ms), e.key()));
+    told.dedup_by_key(|e| e.key());
+    told.truncate(WIDE_MAX);
+    let sites: BTreeMap<&str, &str> = known.sites.iter().copied().collect();
+    let site_of = |name: &str| node_of(name).and_then(|node| sites.get(node)).copied();
+    let moved: Vec<&Entity> = entities.iter().filter(|e| !e.metrics.is_empty()).collect();
+    let of = |record: &&EventRecord| -> Vec<Change> {
+        let (words, site) = match wide(record) {
+            Some(Wide::Fleet) => ("(whole fleet)".to_owned(), None),
+            Some(Wide::Site(site)) => (format!("(site {site})"), Some(site)),
+            None => return Vec::new(),
         };
-        failing.outside = Some(Box::new(outside));
-        let (events, pairs) = ([failing], pairs());
-        let evidence = gather(&Known { events: &events, pairs: &pairs, onset_ms: START, ..Known::default() });
-        assert_eq!(evidence.symptom.as_ref().map(|s| s.kind), Some(MetricKind::Errors));
-        assert_eq!(rank(&evidence).causes[0].entity, "db-1/postgres");
-    }
-
-    #[test]
-    fn minutes_before_the_onset_are_the_reference() {
-        let minute = |n: i64, lifetime: f32| {
-            let mut f = Figures::none(START + n * 60_000);
-            (f.connects, f.lifetime, f.lifetime_weight) = (60, lifetime, 60.0);
-            (START + n * 60_000, f)
-        };
-        let minutes: Vec<_> = (-8..2).map(|n| minute(n, if n < 0 { 0.01 } else { 0.5 })).collect();
-        let metrics = of_minutes(&minutes, START + 5000);
-        let slow = metrics.iter().find(|m| m.kind == EdgeKind::Slowness).unwrap();
-        assert_eq!((slow.series.reference().len(), slow.series.window().len()), (8, 2));
-        assert_eq!(slow.series.window()[0].at_ms, START + 5000, "nothing is said to be earlier than the onset");
-        assert!(metrics.iter().all(|m| m.kind != EdgeKind::RoundTrip), "nothing is known of it");
-    }
-
-    #[test]
-    fn strange_values_make_no_ranking_that_is_no_number() {
-        let mut odd =
-            anomaly(1, "api-1", vec![said("x", &[], f32::NAN, f32::INFINITY), said("y", &[], f32::MAX, -1.0)]);
-        odd.event.evidence[0].low = Num(f32::NEG_INFINITY);
-        odd.event.severity = Num(f32::NAN);
-        let events = [odd];
-        let ranking = rank(&gather(&Known { events: &events, onset_ms: i64::MIN, ..Known::default() }));
-        assert!(ranking.causes.iter().all(|c| c.score.is_finite()) && ranking.margin.is_finite());
-    }
-
-    #[test]
-    fn changes_are_what_somebody_did() {
-        let mut deploy = event(5, EventKind::Context, Phase::Open, START - 60_000);
-        deploy.event.text = "deploy api 1.2".into();
-        let outside = Outside { source: EventSource::Change, entity: "api-1/api.service".into(), ..Outside::default() };
-        deploy.outside = Some(Box::new(outside));
-        let (events, changes) = (shop(), [deploy]);
-        let evidence = gather(&Known { events: &events, changes: &changes, onset_ms: START, ..Known::default() });
-        assert_eq!(evidence.changes.len(), 1);
-        assert_eq!(
-            (evidence.changes[0].entity.as_str(), evidence.changes[0].what.as_str()),
-            ("api-1/api.service", "deploy api 1.2")
-        );
-    }
+        let is_there = |e: &&&Entity| site.is_none() || site_of(e.name.as_str()) == site;
+        let what = format!("{words} {}", record.event.text);
+        let change = |e: &&Entity| Change { at_ms: record.onset_ms, entity: e.name.clone(), what: what.clone() };
+        moved.iter().filter(is_there).take(WIDE_FOR).map(change).collect()
+    };
+    told.iter().flat_map(of).collect()
 }
+
+#[cfg(test)]
+#[path = "gather_tests.rs"]
+mod tests;

@@ -7,6 +7,8 @@ use crate::store::{EventRecord, EventSource, NOWHERE, Outside};
 
 /// Share of an event's known score that one service has to have for the event to be about that service.
 const OF_SERVICE: f32 = 0.6;
+/// An alarm that was over again sooner than this, before it was grouped, did not hold.
+const HELD_MS: i64 = 10_000;
 /// Attributes that name a unit or container of the node.
 pub const SERVICE_KEYS: [&str; 2] = ["service.name", "cgroup.name"];
 
@@ -37,7 +39,8 @@ impl About {
                 role: match event.kind {
                     EventKind::Context => Role::Context,
                     EventKind::Rule => Role::Certain,
-                    EventKind::Anomaly | EventKind::Unknown => Role::Symptom,
+                    EventKind::Anomaly | EventKind::Unknown if held(record) => Role::Symptom,
+                    EventKind::Anomaly | EventKind::Unknown => Role::Weaker,
                 },
             },
         }
@@ -56,6 +59,12 @@ impl About {
         };
         Self { entity: outside.entity.clone(), family, direction: Direction::High, role }
     }
+}
+
+/// Whether an alarm lasts, or did for long enough to be a symptom. What an incident has was judged before, and stays what it was.
+fn held(record: &EventRecord) -> bool {
+    let lasted = record.event.end_ms.map(|end| end.saturating_sub(record.event.onset_ms));
+    record.incident.is_some() || !record.closed() || !lasted.is_some_and(|ms| (0..HELD_MS).contains(&ms))
 }
 
 /// The node of an entity's name, if it has one: what is before the slash.
@@ -155,6 +164,28 @@ mod tests {
         record.event.evidence.clear();
         record.event.fault = Some(FaultKind::Memory);
         assert_eq!(About::of(&record).family, "memory");
+    }
+
+    #[test]
+    fn an_alarm_that_did_not_hold_is_weaker() {
+        let over = |kind, lasted: Option<i64>| {
+            let mut record = event(1, kind, Phase::Close, 5_000);
+            record.event.end_ms = lasted.map(|ms| 5_000 + ms);
+            record
+        };
+        let role = |record: &EventRecord| About::of(record).role;
+        let anomaly = EventKind::Anomaly;
+        assert_eq!(role(&over(anomaly, Some(9_999))), Role::Weaker);
+        assert_eq!(role(&over(anomaly, Some(10_000))), Role::Symptom);
+        // It says no time, or one that cannot be.
+        assert_eq!((role(&over(anomaly, None)), role(&over(anomaly, Some(-1)))), (Role::Symptom, Role::Symptom));
+        let mut lasts = over(anomaly, Some(100));
+        lasts.event.phase = Phase::Update;
+        assert_eq!(role(&lasts), Role::Symptom, "it is there again");
+        let known = EventRecord { incident: Some(3), ..over(anomaly, Some(100)) };
+        assert_eq!(role(&known), Role::Symptom, "an incident has it");
+        assert_eq!(role(&over(EventKind::Rule, Some(100))), Role::Certain);
+        assert_eq!(role(&over(EventKind::Context, Some(0))), Role::Context);
     }
 
     #[test]

@@ -3,13 +3,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use tacit_wire::{NodeId, SiteId};
+
 use super::about::{About, node_of};
 use super::correlator::{alarms, end_of};
 use crate::cause::gather::{CANDIDATES_MAX, Known, gather};
 use crate::cause::{Ranking, rank};
+use crate::interop::changes::wide;
 use crate::map::Map;
 use crate::map::book::Pair;
-use crate::store::{CauseHead, EventQuery, EventRecord, IncidentDetail, Store, StoreError, StoredRanking};
+use crate::store::{CauseHead, EventQuery, EventRecord, Incident, Store, StoreError, StoredRanking};
 
 /// How far before the onset changes count, and edges are known by the minute.
 const BEFORE_MS: i64 = 30 * 60_000;
@@ -94,44 +97,66 @@ impl Neighbours {
     }
 }
 
-/// Ranks the causes of an incident as it is known now.
+/// What a ranking looks into beside the incident.
+#[derive(Debug, Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// Who talks to whom.
+    pub neighbours: &'a Neighbours,
+    /// Sites of nodes.
+    pub sites: &'a HashMap<NodeId, SiteId>,
+    /// What else happened.
+    pub store: &'a Arc<dyn Store>,
+    /// What edges did.
+    pub map: &'a Arc<Map>,
+}
+
+/// Ranks the causes of an incident as it is known now. Of a large one `events` are the alarms that tell most
+/// ([`Store::telling_events`]): those that began first and the worst, some hundreds. What it concerns is named in the incident
+/// as well, so that who complains beyond these is a candidate all the same.
 ///
 /// # Errors
 /// When the database cannot be asked.
 pub async fn ranked(
-    detail: &IncidentDetail,
-    neighbours: &Neighbours,
-    store: &Arc<dyn Store>,
-    map: &Arc<Map>,
+    incident: &Incident,
+    events: &[EventRecord],
+    around: &Surroundings<'_>,
     now_ms: i64,
 ) -> Result<StoredRanking, StoreError> {
-    let onset_ms = detail.incident.onset_ms;
-    let mut entities = detail.incident.entities.clone();
-    entities.extend(detail.events.iter().filter(|e| alarms(e)).map(|e| About::of(e).entity));
-    let near = neighbours.candidates(&entities);
+    let onset_ms = incident.onset_ms;
+    let mut entities = incident.entities.clone();
+    entities.extend(events.iter().filter(|e| alarms(e)).map(|e| About::of(e).entity));
+    let near = around.neighbours.candidates(&entities);
     let names: HashSet<String> = near.iter().cloned().collect();
-    let pairs = neighbours.among(&names);
+    let pairs = around.neighbours.among(&names);
     let nodes: HashSet<&str> = near.iter().filter_map(|n| node_of(n)).collect();
     // Oldest first: what was before a storm explains it, and is not pushed out by it.
     let query = EventQuery {
         since_ms: Some(onset_ms.saturating_sub(BEFORE_MS)),
         until_ms: Some(onset_ms.saturating_add(60_000)),
+        beside: Some(incident.id),
         oldest_first: true,
         limit: Some(AROUND_MAX),
         ..EventQuery::default()
     };
-    let mut around = store.events(query).await?;
-    around.retain(|e| {
-        let is_mine = alarms(e) && e.incident == Some(detail.incident.id);
+    let mut others = around.store.events(query).await?;
+    others.retain(|e| {
         let is_over = alarms(e) && e.closed() && end_of(e) < onset_ms;
         let is_near = |entity: &str| names.contains(entity) || node_of(entity).is_some_and(|n| nodes.contains(n));
-        !is_mine && !is_over && is_near(&About::of(e).entity)
+        !is_over && (wide(e).is_some() || is_near(&About::of(e).entity))
     });
-    let (beside, changes): (Vec<EventRecord>, Vec<EventRecord>) = around.into_iter().partition(alarms);
-    let edges = map.recent(onset_ms.saturating_sub(BEFORE_MS), Arc::new(names)).await?;
-    let events = &detail.events;
-    let known =
-        Known { events, beside: &beside, changes: &changes, edges: &edges, pairs: &pairs, near: &near, onset_ms };
+    let (beside, changes): (Vec<EventRecord>, Vec<EventRecord>) = others.into_iter().partition(alarms);
+    let sites: Vec<(&str, &str)> = around.sites.iter().map(|(node, site)| (node.as_str(), site.as_str())).collect();
+    let edges = around.map.recent(onset_ms.saturating_sub(BEFORE_MS), Arc::new(names)).await?;
+    let known = Known {
+        events,
+        beside: &beside,
+        changes: &changes,
+        edges: &edges,
+        pairs: &pairs,
+        near: &near,
+        sites: &sites,
+        onset_ms,
+    };
     let evidence = gather(&known);
     // Of a thousand services this takes some tens of milliseconds.
     let (evidence, ranking) = tokio::task::spawn_blocking(move || {
@@ -140,7 +165,7 @@ pub async fn ranked(
     })
     .await
     .map_err(|e| StoreError::Database(e.to_string()))?;
-    Ok(StoredRanking { incident: detail.incident.id, at_ms: now_ms, evidence, ranking })
+    Ok(StoredRanking { incident: incident.id, at_ms: now_ms, evidence, ranking })
 }
 
 /// Who leads a ranking; `None` when nothing speaks against anybody.

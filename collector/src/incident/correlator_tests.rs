@@ -185,3 +185,24 @@ fn alerts_about_nothing_we_know_are_entities_of_their_own() {
     let steps = run(&mut correlator, vec![alert(1, "CheckoutSlow", 0), alert(2, "CertExpires", 40 * SECOND)]);
     assert_eq!(opened(&steps).len(), 2);
 }
+
+#[test]
+fn an_alarm_that_did_not_hold_opens_nothing_and_one_that_lasts_does() {
+    let blip = |id: u8, node: &str, at_ms: i64, lasted_ms: i64| {
+        let mut record = on(node, id, EventKind::Anomaly, at_ms);
+        (record.event.phase, record.event.end_ms) = (Phase::Close, Some(at_ms + lasted_ms));
+        record.event.fault = Some(tacit_wire::message::FaultKind::Cpu);
+        record.event.p_value = tacit_wire::Num(1e-9);
+        record
+    };
+    let mut correlator = Correlator::default();
+    // They are watched for long: what they claim of themselves is believed.
+    for node in ["web-1", "web-2"] {
+        correlator.watched_since(node.parse().unwrap(), -30 * 86_400_000);
+    }
+    let steps = run(&mut correlator, vec![blip(1, "web-1", 0, 3 * SECOND)]);
+    assert!(matches!(steps[..], [Step::Wait(_)]), "{steps:?}");
+    assert!(matches!(&correlator.advance(60 * MINUTE)[..], [Step::Digest { .. }]));
+    let steps = run(&mut correlator, vec![blip(2, "web-2", 120 * MINUTE, 30 * SECOND)]);
+    assert_eq!(opened(&steps).len(), 1, "{steps:?}");
+}

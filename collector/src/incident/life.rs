@@ -8,8 +8,7 @@ use tacit_wire::message::Phase;
 use super::about::{About, node_of};
 use super::correlator::alarms;
 use crate::store::{
-    AuditEntry, CauseHead, ENTITIES_MAX, EventRecord, Incident, IncidentChange, IncidentDetail, IncidentId,
-    IncidentState, NOWHERE,
+    AuditEntry, CauseHead, ENTITIES_MAX, EventRecord, Incident, IncidentChange, IncidentId, IncidentState, NOWHERE,
 };
 
 /// An incident whose events have all ended is resolved after this long.
@@ -204,14 +203,13 @@ pub fn same_again<'a>(recent: &'a [Incident], events: &[EventRecord], now_ms: i6
     recent.iter().filter(is_near).find(is_same)
 }
 
-/// The change that resolves an incident in which nothing lasts any more, and has not for long enough.
+/// The change that resolves an incident in which nothing lasts any more, when it has not for long enough.
 #[must_use]
-pub fn ended(detail: &IncidentDetail, now_ms: i64) -> Option<IncidentChange> {
-    let incident = &detail.incident;
+pub fn ended(incident: &Incident, now_ms: i64) -> Option<IncidentChange> {
     let rest_ms = if incident.unstable { HELD_MS } else { QUIET_MS };
     // A clock that was put back makes nobody wait for the time to come again.
     let rests = now_ms.abs_diff(incident.updated_ms) < rest_ms.unsigned_abs();
-    if rests || !incident.is_open() || detail.events.iter().any(is_heard) {
+    if rests || !incident.is_open() {
         return None;
     }
     let (state, resolved_ms) = (IncidentState::Resolved, Some(now_ms));
@@ -309,10 +307,6 @@ mod tests {
         join(&[Joining { event: event.clone(), why: why.into(), unstable }], incident, now)
     }
 
-    fn detail(incident: Incident, events: Vec<EventRecord>) -> IncidentDetail {
-        IncidentDetail { incident, events, audit: Vec::new(), ranking: None }
-    }
-
     #[test]
     fn it_opens_with_the_words_of_the_worst() {
         let mut worse = event(2, EventKind::Rule, Phase::Open, MINUTE);
@@ -340,9 +334,8 @@ mod tests {
         let mut closed = event(1, EventKind::Anomaly, Phase::Close, 0);
         closed.incident = Some(1);
         let incident = renew(&closed, false, &opened(0), 3 * MINUTE).unwrap().incident;
-        let detail = detail(incident, vec![closed]);
-        assert!(ended(&detail, 4 * MINUTE).is_none());
-        let resolved = ended(&detail, 5 * MINUTE).expect("two quiet minutes").incident;
+        assert!(ended(&incident, 4 * MINUTE).is_none());
+        let resolved = ended(&incident, 5 * MINUTE).expect("two quiet minutes").incident;
         assert_eq!(resolved.state, IncidentState::Resolved);
 
         let again = event(2, EventKind::Anomaly, Phase::Open, 10 * MINUTE);
@@ -353,16 +346,14 @@ mod tests {
     }
 
     #[test]
-    fn an_open_or_unstable_event_keeps_its_incident_open() {
-        let mut still = event(1, EventKind::Anomaly, Phase::Update, 0);
+    fn an_unstable_event_keeps_its_incident_open() {
+        let mut still = event(1, EventKind::Anomaly, Phase::Close, 0);
         still.incident = Some(1);
-        assert!(ended(&detail(opened(0), vec![still.clone()]), 600 * MINUTE).is_none());
-        still.event.phase = Phase::Close;
         let unstable = joined(&still, &opened(0), "4 times by now", true, 0).incident;
-        assert!(unstable.unstable && ended(&detail(unstable.clone(), vec![still.clone()]), 59 * MINUTE).is_none());
+        assert!(unstable.unstable && ended(&unstable, 59 * MINUTE).is_none());
         let calm = steady(&unstable, 30 * MINUTE).unwrap().incident;
-        assert!(ended(&detail(calm.clone(), vec![still.clone()]), 30 * MINUTE).is_some());
-        let over = ended(&detail(unstable, vec![still]), 60 * MINUTE).expect("nobody said that it is steady").incident;
+        assert!(ended(&calm, 30 * MINUTE).is_some());
+        let over = ended(&unstable, 60 * MINUTE).expect("nobody said that it is steady").incident;
         assert!(!over.unstable);
         assert!(steady(&calm, 31 * MINUTE).is_none());
     }

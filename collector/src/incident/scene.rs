@@ -40,11 +40,18 @@ impl Scene {
     /// The number of an entity. One that is new belongs to the node that it names.
     pub fn entity(&mut self, name: &str) -> EntityNo {
         let name = if self.has_room(name) { name } else { node_of(name).unwrap_or(OTHERS) };
-        if self.named.insert(name.to_owned()) {
+        let number = EntityNo(self.entities.number(name));
+        if self.named.insert(name.to_owned()) && !self.has_place(number) {
             // The topology has to learn where it is.
             self.made_of = 0;
         }
-        EntityNo(self.entities.number(name))
+        number
+    }
+
+    /// Whether the topology knows an entity already, from the map or the inventory: its host, whom it talks to, or its networks.
+    fn has_place(&self, entity: EntityNo) -> bool {
+        let known = &self.topology;
+        known.host(entity) != entity || !known.neighbours(entity).is_empty() || !known.tags(entity).is_empty()
     }
 
     /// Whether a name is known, or may be kept apart from the others of its node.
@@ -238,6 +245,19 @@ mod tests {
         assert_eq!((tags(one).len(), tags(one)), (1, tags(two)));
         assert_ne!(tags(one), tags(host));
         assert!(scene.relations().neighbours(host).contains(&one), "an edge of services is one of their nodes");
+    }
+
+    #[test]
+    fn what_the_map_knows_makes_nothing_stale() {
+        let mut scene = Scene::default();
+        let claims = [claim("app-1", "10.0.2.4"), claim("app-2", "10.1.2.4")];
+        scene.renew(&[pair("web-1/api", "db-1/x")], &claims, &NodeTags::new());
+        for known in ["web-1/api", "db-1/x", "db-1", "app-1"] {
+            scene.entity(known);
+            assert!(!scene.is_stale(), "{known}");
+        }
+        scene.entity("web-1/cron");
+        assert!(scene.is_stale(), "the map does not know it");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tacit_wire::message::EventKind;
 
 use super::event::{Draft, cut, line, number};
 use super::places::{Directory, Place};
-use crate::store::{EventRecord, EventSource, Outside, nowhere};
+use crate::store::{EventRecord, EventSource, NOWHERE, Outside, nowhere};
 
 /// What a change is unless it says so.
 pub const KIND: &str = "deploy";
@@ -17,6 +17,29 @@ pub const KIND: &str = "deploy";
 const PLACES_MAX: usize = 100;
 /// Longest name in a change in bytes.
 pub const NAME_MAX: usize = 256;
+/// The entity of a change that was made to everything, and what stands before the name of a site in that of one made to all of it.
+const FLEET: &str = "fleet";
+const SITE: &str = "site:";
+
+/// What a change was made to that nobody had alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wide<'a> {
+    /// Everything.
+    Fleet,
+    /// Everything in this site.
+    Site(&'a str),
+}
+
+/// How wide a change is; none when it has a place, or is no change.
+#[must_use]
+pub fn wide(record: &EventRecord) -> Option<Wide<'_>> {
+    let outside = record.outside.as_deref().filter(|o| o.source == EventSource::Change)?;
+    if record.event.head.node.as_str() != NOWHERE {
+        // A node may be called so.
+        return None;
+    }
+    if outside.entity == FLEET { Some(Wide::Fleet) } else { outside.entity.strip_prefix(SITE).map(Wide::Site) }
+}
 
 /// What a change was made to, as it was said; all that is missing is the whole fleet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +75,7 @@ impl Target {
         if let Some(node) = node {
             return Ok(vec![Place::node(&node)]);
         }
-        let entity = self.site.as_ref().map_or_else(|| "fleet".to_owned(), |site| format!("site:{}", line(site)));
+        let entity = self.site.as_ref().map_or_else(|| FLEET.to_owned(), |site| format!("{SITE}{}", line(site)));
         Ok(vec![Place { node: None, entity }])
     }
 }
@@ -192,6 +215,21 @@ mod tests {
                 expected.map(|list| list.into_iter().map(str::to_owned).collect::<Vec<_>>()).map_err(str::to_owned);
             assert_eq!(places(&target), expected, "{target:?}");
         }
+    }
+
+    #[test]
+    fn some_changes_are_wide() {
+        let change = Change { what: "rotate keys".into(), kind: "config".into(), at_ms: 5, ..Change::default() };
+        let of = |target: &Target| change.event(&target.places(&directory()).unwrap()[0], 10);
+        let lab = of(&Target { site: Some("lab".into()), ..Target::default() });
+        assert_eq!((wide(&of(&Target::default())), wide(&lab)), (Some(Wide::Fleet), Some(Wide::Site("lab"))));
+        assert_eq!(wide(&of(&Target { node: Some("api-1".into()), ..Target::default() })), None);
+        let mut node = of(&Target::default());
+        node.event.head.node = "fleet".parse().unwrap();
+        assert_eq!(wide(&node), None, "a node that is called so");
+        node = of(&Target::default());
+        node.outside.as_mut().unwrap().source = EventSource::Alert;
+        assert_eq!(wide(&node), None);
     }
 
     #[test]

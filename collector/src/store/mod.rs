@@ -6,6 +6,7 @@
 
 mod access;
 mod correlation;
+mod identity;
 mod map;
 mod notifications;
 mod quiet;
@@ -15,6 +16,7 @@ mod types;
 
 pub use access::*;
 pub use correlation::*;
+pub use identity::*;
 pub use map::*;
 pub use notifications::*;
 pub use quiet::*;
@@ -60,7 +62,7 @@ pub enum StoreError {
 
 /// The collector's memory.
 #[async_trait]
-pub trait Store: AccessStore + Send + Sync + std::fmt::Debug + 'static {
+pub trait Store: AccessStore + IdentityStore + Send + Sync + std::fmt::Debug + 'static {
     // -- what nodes send ------------------------------------------------------------------------------------------
 
     /// Stores a batch in one transaction and says for each message whether it was new. On an error nothing is stored.
@@ -139,16 +141,39 @@ pub trait Store: AccessStore + Send + Sync + std::fmt::Debug + 'static {
     /// One incident alone.
     async fn incident_head(&self, id: IncidentId) -> Result<Option<Incident>, StoreError>;
 
+    /// These events, in this order, without processes and flight recordings; one that is not there is left out.
+    async fn events_named(&self, events: Vec<EventKey>) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Which events an incident has, at most `limit`.
+    async fn keys_of_incident(&self, id: IncidentId, limit: usize) -> Result<Vec<EventKey>, StoreError>;
+
+    /// Whether an alarm of an incident lasts.
+    async fn incident_lasts(&self, id: IncidentId) -> Result<bool, StoreError>;
+
+    /// Alarms of an incident that last, the newest at most `limit`, oldest first, without processes and flight recordings.
+    async fn lasting_events(&self, id: IncidentId, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Alarms of an incident by which its causes are ranked, oldest first: so many of those that began first, and so many of the worst.
+    /// The same events are the same choice: of equals the earlier goes first, then the lesser name and number.
+    async fn telling_events(&self, id: IncidentId, most: [usize; 2]) -> Result<Vec<EventRecord>, StoreError>;
+
     /// Writes an incident (new when its id is 0), links the event that is its reason, marks that as looked at, and appends
     /// to the audit trail, in one transaction. Fails with [`StoreError::Stale`] and changes nothing when the incident or
     /// the event has another revision by now, or somebody else has looked at the event.
     async fn save_incident(&self, change: IncidentChange) -> Result<Incident, StoreError>;
+
+    /// The same, and marks the events that join as looked at, in the same transaction: each that has the revision that was read. A
+    /// later phase of another is looked at next.
+    async fn save_joined(&self, change: IncidentChange, read: Arc<Held>) -> Result<Incident, StoreError>;
 
     /// Stored events that no incident has looked at yet, oldest first: correlation goes on from here after a crash.
     async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
 
     /// The same without phases that somebody holds already, by event and revision: they are not even read.
     async fn unjudged_beside(&self, held: Arc<Held>, limit: usize) -> Result<Vec<EventRecord>, StoreError>;
+
+    /// Which events no incident has looked at yet.
+    async fn unjudged_keys(&self, limit: usize) -> Result<Vec<EventKey>, StoreError>;
 
     /// Marks events as looked at, each unless a later phase of it was received or somebody else has looked; says which it did.
     async fn mark_judged(&self, events: Vec<EventRecord>) -> Result<Vec<bool>, StoreError>;

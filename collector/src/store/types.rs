@@ -169,6 +169,11 @@ pub struct EventQuery {
     pub digest: bool,
     /// Only those whose onset is before, Unix milliseconds.
     pub until_ms: Option<i64>,
+    /// Only those that are no alarms of this incident.
+    pub beside: Option<IncidentId>,
+    /// Without processes and flight recordings.
+    #[serde(default)]
+    pub lean: bool,
     /// Oldest first.
     #[serde(default)]
     pub oldest_first: bool,

@@ -79,9 +79,59 @@ async fn prometheus_sends_alerts_as_to_an_alertmanager() {
     // What Alertmanager's own tool asks.
     assert_eq!(site.json("/api/v2/status").await["cluster"]["status"], "disabled");
     assert_eq!(site.json(&format!("{ALERTS}?active=false&silenced=true")).await, json!([]));
-    site.get(&format!("{ALERTS}?filter=a%3Db")).await.error(400, "bad-request");
     for path in ["/-/healthy", "/-/ready"] {
         assert_eq!(site.get(path).await.status, 200);
+    }
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn alerts_are_chosen_as_alertmanagers_tools_choose() {
+    let site = Site::start().await;
+    let mut described = Described::of(&site).await;
+    let all = json!([
+        firing(&json!({ "alertname": "Slow", "job": "api", "severity": "page" })),
+        firing(&json!({ "alertname": "Slow", "job": "web" })),
+        firing(&json!({ "alertname": "Full", "job": "db", "path": "/var/log" })),
+    ]);
+    assert_eq!(site.post(ALERTS, &all.to_string()).await.status, 200);
+    let mut jobs = async |query: &str| {
+        let answer = site.get(&format!("{ALERTS}?{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text);
+        described.check("GET", ALERTS, &answer);
+        let chosen = answer.json();
+        let jobs =
+            chosen.as_array().expect("a list").iter().map(|alert| alert["labels"]["job"].as_str().unwrap_or("-"));
+        let mut jobs: Vec<String> = jobs.map(str::to_owned).collect();
+        jobs.sort_unstable();
+        jobs.join(" ")
+    };
+    // As amtool asks, with what it leaves empty.
+    let amtool = "active=true&inhibited=false&silenced=false&unprocessed=false&receiver=";
+    assert_eq!(jobs(&format!("{amtool}&filter=alertname%3D%22Slow%22")).await, "api web");
+    for (query, expected) in [
+        ("filter=alertname%3DSlow&filter=severity%3D%22%22", "web"),
+        ("filter=job!%3D%22api%22", "db web"),
+        ("filter=job%3D~%22a.%2B%7Cd%22", "api"),
+        ("filter=job!~a.*", "db web"),
+        ("filter=path%3D%22%2Fvar%2Flog%22&receiver=t.*", "db"),
+        ("receiver=tacit", "api db web"),
+        ("receiver=tac", ""),
+        ("receiver=ops&active=false", ""),
+    ] {
+        assert_eq!(jobs(query).await, expected, "{query}");
+    }
+    for (query, words) in [
+        ("filter=job", "\"job\" is no matcher: write NAME=VALUE"),
+        ("filter=job%3D~(", "the pattern \"(\" of job is no regular expression"),
+        ("receiver=*", "the pattern \"*\" of receiver is no regular expression"),
+        ("active=perhaps", "active is neither true nor false: \"perhaps\""),
+        ("label=job", "there is no parameter \"label\""),
+    ] {
+        let answer = site.get(&format!("{ALERTS}?{query}")).await;
+        described.check("GET", ALERTS, &answer);
+        let said = answer.error(400, "bad-request");
+        assert!(said.contains(words), "{query}: {said}");
     }
     site.stop().await;
 }

@@ -12,7 +12,19 @@ pub fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into()
 }
 
-/// Any request.
+/// The same over HTTPS, for a collector of these roots.
+pub fn agent_trusting(roots: &str) -> ureq::Agent {
+    let roots = ureq::tls::parse_pem(roots.as_bytes()).map(|item| match item.expect("the roots are PEM") {
+        ureq::tls::PemItem::Certificate(certificate) => certificate,
+        _ => panic!("the roots are certificates"),
+    });
+    let roots: Vec<_> = roots.collect();
+    let tls = ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::new_with_certs(&roots)).build();
+    let config = ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).tls_config(tls);
+    config.build().into()
+}
+
+/// Any request; `host` may begin with a scheme.
 pub async fn ask(
     http: &ureq::Agent,
     host: &str,
@@ -21,7 +33,8 @@ pub async fn ask(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Answer {
-    let mut request = Request::builder().method(method).uri(format!("http://{host}{path}"));
+    let place = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
+    let mut request = Request::builder().method(method).uri(format!("{place}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

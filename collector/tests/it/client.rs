@@ -18,16 +18,28 @@ pub struct Client {
     poll: JoinHandle<()>,
 }
 
+/// How a test connects.
+pub fn options(id: &str, port: u16) -> MqttOptions {
+    let mut options = MqttOptions::new(id, ("127.0.0.1", port));
+    options.set_keep_alive(30);
+    options.set_clean_start(true);
+    options.set_session_expiry_interval(Some(0));
+    options.set_connect_timeout(Duration::from_secs(2));
+    options.set_outgoing_inflight_upper_limit(32);
+    options.set_max_packet_size(Some(128 * 1024));
+    options
+}
+
 impl Client {
     /// Connects once; `None` when nobody answers.
     pub async fn try_connect(id: &str, port: u16, window: u16) -> Option<Self> {
-        let mut options = MqttOptions::new(id, ("127.0.0.1", port));
-        options.set_keep_alive(30);
-        options.set_clean_start(true);
-        options.set_session_expiry_interval(Some(0));
-        options.set_connect_timeout(Duration::from_secs(2));
+        let mut options = options(id, port);
         options.set_outgoing_inflight_upper_limit(window);
-        options.set_max_packet_size(Some(128 * 1024));
+        Self::open(options, window).await.ok()
+    }
+
+    /// Connects once; what the client says when it cannot.
+    pub async fn open(options: MqttOptions, window: u16) -> Result<Self, String> {
         let (client, mut events) = AsyncClient::builder(options).capacity(2 * usize::from(window)).build();
         let (ready, connected) = tokio::sync::oneshot::channel();
         let (messages, received) = mpsc::unbounded_channel();
@@ -36,21 +48,24 @@ impl Client {
             loop {
                 match events.poll().await {
                     Ok(Event::Incoming(Incoming::ConnAck(_))) => {
-                        let _ = ready.take().map(|r| r.send(()));
+                        let _ = ready.take().map(|r| r.send(Ok(())));
                     }
                     Ok(Event::Incoming(Incoming::Publish(p))) => {
                         let _ = messages.send(p);
                     }
                     Ok(_) => {}
-                    Err(_) => return,
+                    Err(e) => {
+                        let _ = ready.take().map(|r| r.send(Err(format!("{e:?}"))));
+                        return;
+                    }
                 }
             }
         });
         match tokio::time::timeout(PATIENCE, connected).await {
-            Ok(Ok(())) => Some(Self { client, received, poll }),
-            _ => {
+            Ok(Ok(Ok(()))) => Ok(Self { client, received, poll }),
+            other => {
                 poll.abort();
-                None
+                Err(other.map_or_else(|_| "no answer".to_owned(), |said| format!("{said:?}")))
             }
         }
     }

@@ -8,6 +8,7 @@ mod alertmanager;
 mod alerts;
 mod answer;
 mod api;
+mod attack;
 #[path = "../../../cli/tests/story/browser.rs"]
 mod browser;
 mod client;
@@ -15,8 +16,10 @@ mod console;
 mod dashboards;
 mod guard;
 mod html;
+mod identity;
 mod incidents;
 mod ingest;
+mod judge;
 mod kills;
 mod map;
 mod map_page;

@@ -9,6 +9,8 @@ use tacit_collector::access::config::AccessConfig;
 use tacit_collector::api::{self, ApiState};
 use tacit_collector::broker::Line;
 use tacit_collector::cause::{Edge, EdgeKind, EdgeMetric, Entity, Evidence, Point, Series, rank};
+use tacit_collector::config::Config;
+use tacit_collector::identity::Identity;
 use tacit_collector::incident::life;
 use tacit_collector::ingest::Ingest;
 use tacit_collector::interop::Interop;
@@ -47,8 +49,10 @@ impl Office {
         let (http, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let desk = Desk::new(&NotifyConfig::default(), Pages::default(), &format!("http://{http}"), now_ms());
         let access = Access::new(&AccessConfig::default(), Arc::clone(&store), http, false);
+        let identity = Identity::open(&Config::default(), Arc::clone(&store)).unwrap();
         let state = ApiState {
             access: Arc::new(access),
+            identity: Arc::new(identity),
             interop: Arc::new(Interop::new(&store, &ingest, &map)),
             store: Arc::clone(&store),
             ingest,

@@ -8,6 +8,7 @@ use tacit_collector::store::{
 use tacit_wire::Num;
 use tacit_wire::message::{Context, ContextKind, Event, EventKind, Phase};
 
+use crate::html::Page;
 use crate::messages::{event, now_ms};
 use crate::office::{API, DB, Office, evidence};
 
@@ -86,6 +87,21 @@ async fn an_incident_is_split() {
     let events = [alarm("web-1", 1, "answers are late"), alarm("db-1", 2, "disk is slow")];
     let whole = office.incident(&events, |_| {}).await;
     let path = format!("/api/v1/incidents/{}/split", whole.id);
+    // On its page each alarm has a box that goes with the form, wherever that stands.
+    let boxes = |page: &Page| -> Vec<String> {
+        let of_form = page.all("input").filter(|i| i.attribute("form") == Some("split-off"));
+        let words = ["type", "name", "data-as", "value"];
+        let mut boxes: Vec<_> = of_form.map(|i| words.map(|k| i.attribute(k).unwrap_or("-")).join(" ")).collect();
+        boxes.sort_unstable();
+        boxes
+    };
+    let page = office.page(&format!("/incidents/{}", whole.id)).await;
+    assert_eq!(
+        boxes(&page),
+        ["checkbox events event db-1/0202020202020202", "checkbox events event web-1/0101010101010101"]
+    );
+    let form = page.all("form").find(|f| f.attribute("id") == Some("split-off")).expect("it can be split");
+    assert_eq!(form.attribute("data-form"), Some(path.as_str()));
     for (events, status, words) in [
         (json!([]), 400, "name 1 to 1000 events"),
         (json!([key("web-1", 9)]), 409, "does not hold event 0909090909090909 of web-1"),
@@ -118,6 +134,8 @@ async fn an_incident_is_split() {
     );
     let new = office.json(&format!("/api/v1/incidents/{}", part["id"])).await;
     assert_eq!(last_line(&new)[1], "opened");
+    let page = office.page(&format!("/incidents/{}", whole.id)).await;
+    assert!(boxes(&page).is_empty() && !page.says("Split off"), "one alarm is no two: {:?}", page.texts);
     office.close();
 }
 
@@ -347,7 +365,7 @@ async fn a_page_answers_in_order() {
     // What can be done is there, and goes to where it is described.
     let orders: Vec<_> = page.all("form").filter_map(|f| f.attribute("data-form")).collect();
     let own = |verb: &str| format!("/api/v1/incidents/{}/{verb}", incident.id);
-    for order in [own("comment"), own("assign"), own("cause"), "/api/v1/silences".to_owned()] {
+    for order in [own("comment"), own("assign"), own("cause"), own("split"), "/api/v1/silences".to_owned()] {
         assert!(orders.contains(&order.as_str()), "{order}: {orders:?}");
     }
     let right = page.all("button").find(|b| b.attribute("data-body").is_some()).expect("the cause can be confirmed");

@@ -15,7 +15,11 @@ pub struct Described {
 
 impl Described {
     pub async fn of(site: &Site) -> Self {
-        Self { document: site.json("/api/v1/openapi.json").await, answered: BTreeSet::new() }
+        Self::new(site.json("/api/v1/openapi.json").await)
+    }
+
+    pub fn new(document: Value) -> Self {
+        Self { document, answered: BTreeSet::new() }
     }
 
     /// The template of a path, when the document has one.

@@ -29,6 +29,7 @@ use super::{Page, render};
 use crate::api::{ApiError, ApiState, Path};
 use crate::clock::now_ms;
 use crate::incident::about::{About, node_of};
+use crate::incident::correlator::alarms;
 use crate::store::{Incident, IncidentDetail, IncidentQuery, IncidentState, NOWHERE};
 
 /// Open incidents that one can be made a part of.
@@ -60,6 +61,8 @@ struct One {
     can_say: bool,
     can_acknowledge: bool,
     can_resolve: bool,
+    /// Some of its alarms may become an incident of their own.
+    can_split: bool,
     labels: [(&'static str, &'static str); 5],
     cause: CauseSection,
     /// What a button says when the cause is right, as JSON.
@@ -178,6 +181,7 @@ fn page(detail: &IncidentDetail, before: Vec<Moment>, excerpt: Option<Excerpt>, 
         can_say: can_say(i),
         can_acknowledge: i.is_open() && i.state != IncidentState::Acknowledged,
         can_resolve: i.is_open(),
+        can_split: can_say(i) && i.is_open() && detail.events.iter().filter(|e| alarms(e)).nth(1).is_some(),
         labels: LABELS,
         cause: cause::section(detail),
         right: json!({ "right": true }).to_string(),

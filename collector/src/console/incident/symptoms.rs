@@ -83,6 +83,8 @@ pub struct Group {
 
 /// One event.
 pub struct SymptomLine {
+    /// Which it is, as `NODE/EVENT`.
+    pub key: String,
     pub when: String,
     pub offset: String,
     pub text: String,
@@ -119,6 +121,7 @@ fn group(entity: &str, events: &[(&EventRecord, String)], is_cause: bool, onset_
     let last = events.iter().filter(|(e, _)| !e.closed()).count();
     let worst = events.iter().max_by(|a, b| a.0.event.severity.0.total_cmp(&b.0.event.severity.0));
     let line = |(record, family): &(&EventRecord, String)| SymptomLine {
+        key: format!("{}/{}", record.event.head.node, record.event.event),
         when: clock(record.onset_ms, onset_ms),
         offset: offset(record.onset_ms, onset_ms),
         text: record.event.text.clone(),
@@ -172,7 +175,8 @@ mod tests {
         let heads: Vec<_> = told.groups.iter().map(|g| (g.entity.as_str(), g.is_cause, g.count.as_str())).collect();
         assert_eq!(heads, [("db-1", true, "one event, over"), ("web-1", false, "30 events, 30 last")]);
         assert_eq!((told.groups[1].lines.len(), told.groups[1].more), (LINES, 10));
-        assert_eq!(told.groups[1].lines[1].offset, "+2 s");
+        let second = &told.groups[1].lines[1];
+        assert_eq!((second.offset.as_str(), second.key.as_str()), ("+2 s", "web-1/0202020202020202"));
         assert_eq!(symptoms(&detail(vec![of_node(1, "a", Phase::Open, 0)], None)).sentence, "One event in it.");
     }
 

@@ -22,7 +22,7 @@ use super::quiet::Quiet;
 use crate::clock::now_ms;
 use crate::ingest::Ingest;
 use crate::map::Map;
-use crate::store::{EventKey, EventQuery, EventRecord, Held, IncidentId, NodeTags, Store, StoreError};
+use crate::store::{EventKey, EventQuery, Held, IncidentId, NodeTags, Store, StoreError};
 use sweep::Ranked;
 
 /// Events taken at once, and how often in one round: what is taken has to be looked at, whatever comes meanwhile.
@@ -30,8 +30,11 @@ const BATCH: usize = 1024;
 const BATCHES: usize = 8;
 /// Distance of rounds when nothing wakes it.
 const ROUND: Duration = Duration::from_millis(500);
-/// What comes within so long is looked at together.
+/// What comes within so long is looked at together; when so many events are held already, within so long: there they wait for
+/// their turn anyway, and each look costs the same.
 const MOMENT: Duration = Duration::from_millis(100);
+const STORM: usize = 100;
+const STORM_MOMENT: Duration = Duration::from_millis(500);
 /// Distance of looks at incidents that may be over, muted or heard again.
 const SWEEP_MS: i64 = 5000;
 /// Distance of looks at the map and the inventory, and when something was named that they do not know yet.
@@ -103,10 +106,15 @@ impl Judge {
             tokio::select! {
                 () = stop.cancelled() => {}
                 // In a storm one look takes what came in a moment.
-                () = ingest.events_waiting.notified() => tokio::time::sleep(MOMENT).await,
+                () = ingest.events_waiting.notified() => tokio::time::sleep(self.moment()).await,
                 () = tokio::time::sleep(ROUND) => {}
             }
         }
+    }
+
+    /// How long is waited for what else comes.
+    fn moment(&self) -> Duration {
+        if self.held.len() < STORM { MOMENT } else { STORM_MOMENT }
     }
 
     /// What was half done is not known any more: all is read again from the store.
@@ -193,11 +201,11 @@ impl Judge {
     async fn recall(&mut self, now_ms: i64) -> Result<(), StoreError> {
         let query = EventQuery {
             since_ms: Some(now_ms.saturating_sub(RECALL_MS)),
+            lean: true,
             limit: Some(RECALLED),
             ..EventQuery::default()
         };
-        let waiting = self.store.unjudged_events(RECALLED).await?;
-        let unjudged: HashSet<EventKey> = waiting.iter().map(EventRecord::key).collect();
+        let unjudged: HashSet<EventKey> = self.store.unjudged_keys(RECALLED).await?.into_iter().collect();
         let mut events = self.store.events(query).await?;
         events.reverse();
         // What a later phase waits of was decided before: it is known, and its phase comes with the others.

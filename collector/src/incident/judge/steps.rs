@@ -11,7 +11,7 @@ use crate::incident::life::{self, Joining, TACIT};
 use crate::incident::{actions, mute};
 use crate::ingest::Live;
 use crate::store::{
-    EventKey, EventQuery, EventRecord, Incident, IncidentChange, IncidentId, IncidentQuery, IncidentState, StoreError,
+    EventKey, EventRecord, Held, Incident, IncidentChange, IncidentId, IncidentQuery, IncidentState, StoreError,
 };
 
 /// Events that are marked, or join an incident, in one transaction; and those that move to another at once.
@@ -49,7 +49,7 @@ impl Judge {
                 Step::Open { group, events, why, parent } => self.open(group, events, &why, parent, now_ms).await?,
                 Step::Merge { from, into } => self.merge(from, into, now_ms).await?,
                 Step::Adopt { events, incident } => {
-                    let events = self.read(&events).await?;
+                    let events = self.store.events_named(events).await?;
                     self.adopt(events, incident, "it is related to what joined", now_ms).await?;
                 }
                 Step::Digest { events, why } => self.store.mark_digest(events, why).await?,
@@ -64,23 +64,19 @@ impl Judge {
     /// Marks events as looked at and tells who listens.
     async fn mark(&mut self, events: Vec<EventRecord>) -> Result<(), StoreError> {
         let keys: Vec<EventKey> = events.iter().map(EventRecord::key).collect();
-        for event in &events {
-            Arc::make_mut(&mut self.held).remove(&event.key());
-        }
         // A later phase that came meanwhile is taken in the next round.
         self.store.mark_judged(events).await?;
-        for (node, number) in keys {
-            let _ = self.ingest.live.send(Live::Event(node, number));
-        }
+        self.tell(keys);
         Ok(())
     }
 
-    async fn read(&self, keys: &[EventKey]) -> Result<Vec<EventRecord>, StoreError> {
-        let mut events = Vec::with_capacity(keys.len());
-        for (node, number) in keys {
-            events.extend(self.store.event(node, *number).await?);
+    /// Events were marked as looked at: they are held no longer, and who listens is told.
+    fn tell(&mut self, keys: Vec<EventKey>) {
+        let held = Arc::make_mut(&mut self.held);
+        for key in keys {
+            held.remove(&key);
+            let _ = self.ingest.live.send(Live::Event(key.0, key.1));
         }
-        Ok(events)
     }
 
     async fn join(
@@ -105,9 +101,13 @@ impl Judge {
         if found.id != incident {
             self.correlator.is(group, found.id);
         }
-        let saved = self.change(found.id, |i| Some(life::join(&joining, i, now_ms))).await?;
-        // Only now: whoever dies before it finds them again.
-        self.mark(joining.into_iter().map(|j| j.event).collect()).await?;
+        let read: Held = joining.iter().map(|j| (j.event.key(), j.event.revision)).collect();
+        let saved = self.change_joined(found.id, Arc::new(read), |i| Some(life::join(&joining, i, now_ms))).await?;
+        if saved.is_some() {
+            self.tell(joining.iter().map(|j| j.event.key()).collect());
+        } else {
+            self.mark(joining.into_iter().map(|j| j.event).collect()).await?;
+        }
         self.touch(saved, now_ms).await
     }
 
@@ -150,7 +150,7 @@ impl Judge {
         parent: Option<IncidentId>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let mut events = self.read(&keys).await?;
+        let mut events = self.store.events_named(keys.clone()).await?;
         events.retain(|e| e.incident.is_none());
         if !events.iter().any(alarms) {
             return self.store.mark_digest(keys, "nothing in it alarms".into()).await;
@@ -181,8 +181,7 @@ impl Judge {
             let (Some(part), Some(whole)) = (self.store.incident_head(from).await?, self.whole(into).await?) else {
                 return Ok(());
             };
-            let query = EventQuery { incident: Some(from), limit: Some(MOVED), ..EventQuery::default() };
-            let keys: Vec<EventKey> = self.store.events(query).await?.iter().map(EventRecord::key).collect();
+            let keys = self.store.keys_of_incident(from, MOVED).await?;
             let count = keys.len();
             let Ok(merge) = actions::merge(&part, &whole, keys, TACIT, None, now_ms) else { return Ok(()) };
             // What came between the two writes comes along.
@@ -222,11 +221,21 @@ impl Judge {
         id: IncidentId,
         change: impl Fn(&Incident) -> Option<IncidentChange>,
     ) -> Result<Option<Incident>, StoreError> {
+        self.change_joined(id, Arc::default(), change).await
+    }
+
+    /// The same with events that join, which are marked as looked at as they were read.
+    async fn change_joined(
+        &self,
+        id: IncidentId,
+        read: Arc<Held>,
+        change: impl Fn(&Incident) -> Option<IncidentChange>,
+    ) -> Result<Option<Incident>, StoreError> {
         let mut stale = None;
         for _ in 0..TRIES {
             let Some(incident) = self.store.incident_head(id).await? else { return Ok(None) };
             let Some(change) = change(&incident) else { return Ok(None) };
-            match self.save(change).await {
+            match self.save_joined(change, Arc::clone(&read)).await {
                 Err(e @ StoreError::Stale(_)) => stale = Some(e),
                 saved => return saved.map(Some),
             }
@@ -235,8 +244,12 @@ impl Judge {
     }
 
     pub(super) async fn save(&self, change: IncidentChange) -> Result<Incident, StoreError> {
+        self.save_joined(change, Arc::default()).await
+    }
+
+    async fn save_joined(&self, change: IncidentChange, read: Arc<Held>) -> Result<Incident, StoreError> {
         let is_new = change.incident.id == 0;
-        let incident = self.store.save_incident(change).await?;
+        let incident = self.store.save_joined(change, read).await?;
         if is_new || incident.state == IncidentState::Reopened {
             info!(id = incident.id, state = ?incident.state, "Incident: {}", incident.title);
         }
@@ -248,11 +261,9 @@ impl Judge {
     async fn touch(&mut self, incident: Option<Incident>, now_ms: i64) -> Result<(), StoreError> {
         let Some(incident) = incident.filter(Incident::is_open) else { return Ok(()) };
         self.dirty.insert(incident.id, now_ms);
-        if incident.state == IncidentState::Reopened
-            && let Some(detail) = self.store.incident(incident.id).await?
-        {
+        if incident.state == IncidentState::Reopened && self.store.incident_lasts(incident.id).await? {
             let open = self.open_incidents().await?;
-            self.hush(&detail, &open, now_ms).await?;
+            self.hush(&incident, &open, now_ms).await?;
         }
         Ok(())
     }

@@ -7,14 +7,20 @@ use tracing::warn;
 
 use super::Judge;
 use crate::cause::Ranking;
+use crate::incident::causes::{self, Surroundings};
 use crate::incident::quiet::{MutedBy, Quiet};
-use crate::incident::{causes, life, mute};
-use crate::store::{Incident, IncidentDetail, IncidentId, IncidentQuery, IncidentState, StoreError};
+use crate::incident::{life, mute};
+use crate::store::{Incident, IncidentId, IncidentQuery, IncidentState, StoreError};
 
 /// Least distance of rankings of one incident.
 const RANK_MS: i64 = 2000;
 /// A ranking is followed by so many times its own length without one.
-const RANK_RESTS: i64 = 40;
+const RANK_RESTS: i64 = 100;
+/// Alarms by which an incident is ranked: so many of those that began first, for a cause begins before what it does, and so many of the
+/// worst. A storm has ten thousand, which say the same; all of an incident are counted, shown and muted.
+const TELLING: [usize; 2] = [300, 200];
+/// Lasting alarms of an incident that are compared with silences and windows: the newest.
+const LASTING: usize = 1000;
 /// An open incident is ranked again this often, for edges are known minutes later only …
 const RERANK_MS: i64 = 30_000;
 /// … and for so long.
@@ -55,30 +61,24 @@ impl Judge {
             if young && rested {
                 self.dirty.entry(incident.id).or_insert(now_ms);
             }
-            let Some(detail) = self.store.incident(incident.id).await? else { continue };
-            if let Some(change) = life::ended(&detail, now_ms) {
+            if self.store.incident_lasts(incident.id).await? {
+                self.hush(incident, &open, now_ms).await?;
+            } else if let Some(change) = life::ended(incident, now_ms) {
+                // What ended stays as it is until it is over.
                 self.save_quietly(change).await?;
-                continue;
             }
-            self.hush(&detail, &open, now_ms).await?;
         }
         Ok(())
     }
 
-    /// Mutes an incident, or lets it be heard again.
-    pub(super) async fn hush(
-        &mut self,
-        detail: &IncidentDetail,
-        open: &[Incident],
-        now_ms: i64,
-    ) -> Result<(), StoreError> {
-        let incident = &detail.incident;
-        let lasts = detail.events.iter().any(life::is_heard);
-        if !lasts {
-            // What ended stays as it is until it is over.
-            return Ok(());
-        }
-        let by_people = mute::by_people(&detail.events, &self.quiet, (&self.sites, &self.tags), now_ms);
+    /// Mutes an incident in which something lasts, or lets it be heard again.
+    pub(super) async fn hush(&mut self, incident: &Incident, open: &[Incident], now_ms: i64) -> Result<(), StoreError> {
+        let by_people = if self.quiet.silences.is_empty() && self.quiet.windows.is_empty() {
+            None
+        } else {
+            let lasting = self.store.lasting_events(incident.id, LASTING).await?;
+            mute::by_people(&lasting, &self.quiet, (&self.sites, &self.tags), now_ms)
+        };
         if let Some(by) = &by_people {
             self.note_use(by, now_ms).await?;
         }
@@ -113,12 +113,11 @@ impl Judge {
         for (_, id) in due.into_iter().take(RANKED) {
             self.dirty.remove(&id);
             let began = Instant::now();
-            let Some(detail) = self.store.incident(id).await? else { continue };
-            if !detail.incident.is_open() {
-                continue;
-            }
-            let ranked = causes::ranked(&detail, &self.neighbours, &self.store, &self.map, now_ms).await;
-            let stored = match ranked {
+            let Some(incident) = self.store.incident_head(id).await?.filter(Incident::is_open) else { continue };
+            let events = self.store.telling_events(id, TELLING).await?;
+            let around =
+                Surroundings { neighbours: &self.neighbours, sites: &self.sites, store: &self.store, map: &self.map };
+            let stored = match causes::ranked(&incident, &events, &around, now_ms).await {
                 Ok(stored) => stored,
                 Err(e) => {
                     warn!(incident = id, error = %e, "Cannot rank the causes of an incident; trying again later.");
@@ -126,7 +125,7 @@ impl Judge {
                 }
             };
             let head = causes::head(&stored.ranking);
-            let title = head.as_ref().and_then(|h| causes::title(h, &detail.events));
+            let title = head.as_ref().and_then(|h| causes::title(h, &events));
             let ranking = stored.ranking.clone();
             if self.ranked.get(&id).is_none_or(|before| !causes::same(&before.ranking, &ranking)) {
                 self.store.save_ranking(stored).await?;

@@ -46,8 +46,8 @@ impl Notifier {
             self.consider(incident, held, now_ms, &mut queue).await?;
         }
         for id in gone {
-            match self.store.incident(id).await? {
-                Some(detail) => self.consider(&detail.incident, false, now_ms, &mut queue).await?,
+            match self.store.incident_head(id).await? {
+                Some(incident) => self.consider(&incident, false, now_ms, &mut queue).await?,
                 None => {
                     self.told.remove(&id);
                 }

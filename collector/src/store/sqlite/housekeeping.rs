@@ -3,7 +3,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::convert::unsigned;
-use super::{NodeRecord, Presence, Quarantined, Retention, StoreError, Totals, access, map, nodes};
+use super::{NodeRecord, Presence, Quarantined, Retention, StoreError, Totals, access, identity, map, nodes};
 
 /// Messages the quarantine holds.
 const QUARANTINE_ROWS: i64 = 1000;
@@ -63,6 +63,7 @@ pub fn retain(t: &Transaction<'_>, limits: &Retention, now_ms: i64) -> Result<u6
     gone += t.execute(&format!("DELETE FROM incident_node WHERE incident IN {old}"), limit)?;
     gone += t.execute("DELETE FROM incident WHERE open = 0 AND opened < ?1", limit)?;
     gone += access::retain(t, now_ms, before(limits.incidents_days))?;
+    gone += identity::retain(t, before(limits.incidents_days))?;
     // A stream is one start of an agent; after this long nobody sends its messages again.
     gone += t.execute("DELETE FROM stream WHERE last_seen < ?1", [before(60)])?;
     Ok(gone as u64)

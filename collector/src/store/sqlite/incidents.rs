@@ -1,11 +1,14 @@
 //! Incidents and their audit trail.
 
+use std::collections::HashSet;
+
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use tacit_wire::NodeId;
 
 use super::{
-    AuditEntry, Incident, IncidentChange, IncidentDetail, IncidentId, IncidentQuery, IncidentState, StoreError, events,
-    rankings,
+    AuditEntry, Held, Incident, IncidentChange, IncidentDetail, IncidentId, IncidentQuery, IncidentState, StoreError,
+    events, rankings,
 };
 
 fn record(r: &Row<'_>) -> rusqlite::Result<Incident> {
@@ -29,7 +32,7 @@ pub fn list(c: &Connection, query: &IncidentQuery) -> Result<Vec<Incident>, Stor
     let mut statement =
         c.prepare_cached(&format!("SELECT id, data FROM incident WHERE {conditions} ORDER BY id DESC LIMIT ?3"))?;
     let limit = query.limit.unwrap_or(100).min(10_000) as i64;
-    let node = query.node.as_ref().map(tacit_wire::NodeId::as_str);
+    let node = query.node.as_ref().map(NodeId::as_str);
     let rows = statement.query_map(params![query.since_ms, node, limit], record)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
@@ -53,51 +56,57 @@ pub fn detail(c: &Connection, id: IncidentId) -> Result<Option<IncidentDetail>, 
     Ok(Some(IncidentDetail { incident, events, audit: audit.collect::<Result<_, _>>()?, ranking }))
 }
 
-/// Writes an incident, what joined it, and its trail.
-pub fn save(t: &Transaction<'_>, change: IncidentChange) -> Result<Incident, StoreError> {
+/// Writes an incident, what joined it, and its trail. Events that join are marked as looked at, as they were `read`.
+pub fn save(t: &Transaction<'_>, change: IncidentChange, read: &Held) -> Result<Incident, StoreError> {
     let mut incident = change.incident;
     let open = incident.state != IncidentState::Resolved;
-    if incident.id != 0 {
-        let known = t
-            .prepare_cached("SELECT id, data FROM incident WHERE id = ?1")?
-            .query_row([incident.id], record)
-            .optional()?
-            .ok_or_else(|| StoreError::NotFound(format!("incident {}", incident.id)))?;
-        if known.revision != incident.revision {
-            return Err(StoreError::Stale(incident.id));
-        }
-    } else {
+    let known = if incident.id == 0 {
         t.prepare_cached("INSERT INTO incident (open, opened, data) VALUES (?1, ?2, '{}')")?
             .execute(params![open, incident.opened_ms])?;
         incident.id = t.last_insert_rowid();
-    }
-    if let Some(event) = &change.event {
-        if !events::mark_judged(t, event)? {
+        None
+    } else {
+        let known = head(t, incident.id)?;
+        let known = known.ok_or_else(|| StoreError::NotFound(format!("incident {}", incident.id)))?;
+        if known.revision != incident.revision {
             return Err(StoreError::Stale(incident.id));
         }
-        t.prepare_cached("UPDATE event SET incident = ?3, digest = NULL WHERE node = ?1 AND event = ?2")?
-            .execute(params![event.event.head.node.as_str(), event.event.event.0, incident.id])?;
+        Some(known)
+    };
+    let mut added = 0_u32;
+    if let Some(event) = &change.event {
+        if !events::mark_judged(t, &event.key(), event.revision)? {
+            return Err(StoreError::Stale(incident.id));
+        }
+        added += u32::from(events::give(t, &event.key(), None, incident.id)?);
     }
-    let mut adopt = t.prepare_cached("UPDATE event SET incident = ?3, digest = NULL WHERE node = ?1 AND event = ?2")?;
-    for (node, number) in &change.also {
-        adopt.execute(params![node.as_str(), number.0, incident.id])?;
+    for key in &change.also {
+        added += u32::from(events::give(t, key, read.get(key).copied(), incident.id)?);
     }
     incident.revision += 1;
-    incident.events =
-        t.prepare_cached("SELECT count(*) FROM event WHERE incident = ?1")?.query_row([incident.id], |r| r.get(0))?;
+    let is_about_events = change.event.is_some() || !change.also.is_empty();
+    incident.events = match &known {
+        // Those that are there are not counted again: there may be ten thousand.
+        Some(known) if is_about_events => known.events.saturating_add(added),
+        _ => t
+            .prepare_cached("SELECT count(*) FROM event WHERE incident = ?1")?
+            .query_row([incident.id], |r| r.get(0))?,
+    };
     let text = serde_json::to_string(&incident).map_err(|e| StoreError::Database(e.to_string()))?;
     t.prepare_cached("UPDATE incident SET open = ?2, data = ?3 WHERE id = ?1")?.execute(params![
         incident.id,
         open,
         text
     ])?;
-    for node in &incident.nodes {
-        t.prepare_cached("INSERT OR IGNORE INTO incident_node (incident, node) VALUES (?1, ?2)")?
-            .execute(params![incident.id, node.as_str()])?;
+    let written: HashSet<&NodeId> = known.iter().flat_map(|known| &known.nodes).collect();
+    let mut insert = t.prepare_cached("INSERT OR IGNORE INTO incident_node (incident, node) VALUES (?1, ?2)")?;
+    for node in incident.nodes.iter().filter(|node| !written.contains(node)) {
+        insert.execute(params![incident.id, node.as_str()])?;
     }
+    let mut append =
+        t.prepare_cached("INSERT INTO audit (incident, at, actor, action, note) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     for entry in &change.audit {
-        t.prepare_cached("INSERT INTO audit (incident, at, actor, action, note) VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![incident.id, entry.at_ms, entry.actor, entry.action, entry.note])?;
+        append.execute(params![incident.id, entry.at_ms, entry.actor, entry.action, entry.note])?;
     }
     Ok(incident)
 }

@@ -5,7 +5,7 @@ use tacit_wire::message::{Birth, Event, Head, Phase, Report, Summary};
 use tacit_wire::{NodeId, Num};
 
 use super::convert::{blob, from_blob, int};
-use super::{Incoming, IncomingBody, Outcome, StoreError, map, nodes, streams, tags};
+use super::{Incoming, IncomingBody, Outcome, StoreError, events, map, nodes, streams, tags};
 
 /// Stores a message unless it was stored before.
 pub fn store(t: &Transaction<'_>, message: &Incoming) -> Result<Outcome, StoreError> {
@@ -154,9 +154,12 @@ fn event(t: &Transaction<'_>, m: &Event, offset: i64, now: i64) -> Result<(), St
             newest.evidence.clone_from(&before.evidence);
         }
     }
+    let (alarm, severity) = events::figures(&newest);
     t.prepare_cached(
-        "INSERT INTO event (node, event, onset, received, phase, judged, data) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6)
-         ON CONFLICT (node, event) DO UPDATE SET phase = ?5, judged = 0, data = ?6, revision = revision + 1",
+        "INSERT INTO event (node, event, onset, received, phase, judged, data, alarm, severity)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)
+         ON CONFLICT (node, event) DO UPDATE SET phase = ?5, judged = 0, data = ?6, alarm = ?7, severity = ?8,
+             revision = revision + 1",
     )?
     .execute(params![
         node.as_str(),
@@ -164,7 +167,9 @@ fn event(t: &Transaction<'_>, m: &Event, offset: i64, now: i64) -> Result<(), St
         m.onset_ms.saturating_sub(offset),
         now,
         rank(m.phase),
-        blob(&newest)
+        blob(&newest),
+        alarm,
+        severity
     ])?;
     Ok(())
 }

@@ -6,6 +6,7 @@ mod access;
 mod convert;
 mod events;
 mod housekeeping;
+mod identity;
 mod incidents;
 mod ingest;
 mod map;
@@ -187,8 +188,32 @@ impl Store for SqliteStore {
         self.read(move |c| incidents::head(c, id)).await
     }
 
+    async fn events_named(&self, events: Vec<EventKey>) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| events::named(c, &events)).await
+    }
+
+    async fn keys_of_incident(&self, id: IncidentId, limit: usize) -> Result<Vec<EventKey>, StoreError> {
+        self.read(move |c| events::keys_of(c, id, limit)).await
+    }
+
+    async fn incident_lasts(&self, id: IncidentId) -> Result<bool, StoreError> {
+        self.read(move |c| events::lasts(c, id)).await
+    }
+
+    async fn lasting_events(&self, id: IncidentId, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| events::lasting(c, id, limit)).await
+    }
+
+    async fn telling_events(&self, id: IncidentId, most: [usize; 2]) -> Result<Vec<EventRecord>, StoreError> {
+        self.read(move |c| events::telling(c, id, most)).await
+    }
+
     async fn save_incident(&self, change: IncidentChange) -> Result<Incident, StoreError> {
-        self.write(move |t| incidents::save(t, change)).await
+        self.write(move |t| incidents::save(t, change, &Held::new())).await
+    }
+
+    async fn save_joined(&self, change: IncidentChange, read: Arc<Held>) -> Result<Incident, StoreError> {
+        self.write(move |t| incidents::save(t, change, &read)).await
     }
 
     async fn unjudged_events(&self, limit: usize) -> Result<Vec<EventRecord>, StoreError> {
@@ -199,8 +224,13 @@ impl Store for SqliteStore {
         self.read(move |c| events::unjudged(c, &held, limit)).await
     }
 
+    async fn unjudged_keys(&self, limit: usize) -> Result<Vec<EventKey>, StoreError> {
+        self.read(move |c| events::unjudged_keys(c, limit)).await
+    }
+
     async fn mark_judged(&self, all: Vec<EventRecord>) -> Result<Vec<bool>, StoreError> {
-        self.write(move |t| all.iter().map(|event| events::mark_judged(t, event)).collect()).await
+        let mark = |t: &Transaction<'_>, event: &EventRecord| events::mark_judged(t, &event.key(), event.revision);
+        self.write(move |t| all.iter().map(|event| mark(t, event)).collect()).await
     }
 
     async fn put_outside(&self, events: Vec<EventRecord>) -> Result<Vec<Outcome>, StoreError> {
@@ -343,6 +373,8 @@ impl Store for SqliteStore {
     }
 }
 
+#[cfg(test)]
+mod lean_tests;
 #[cfg(test)]
 mod map_tests;
 #[cfg(test)]

@@ -25,11 +25,12 @@ pub fn put(t: &Transaction<'_>, event: &EventRecord) -> Result<Outcome, StoreErr
             .execute(params![node, number, outside.expires_ms, text])?;
         return Ok(Outcome::Duplicate);
     }
+    let (alarm, severity) = events::figures(&event.event);
     t.prepare_cached(
-        "INSERT INTO event (node, event, onset, received, phase, judged, data, outside, expires)
-         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8)
+        "INSERT INTO event (node, event, onset, received, phase, judged, data, outside, expires, alarm, severity)
+         VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (node, event) DO UPDATE SET phase = ?5, judged = 0, data = ?6, outside = ?7, expires = ?8,
-             revision = revision + 1",
+             alarm = ?9, severity = ?10, revision = revision + 1",
     )?
     .execute(params![
         node,
@@ -39,7 +40,9 @@ pub fn put(t: &Transaction<'_>, event: &EventRecord) -> Result<Outcome, StoreErr
         rank(event.event.phase),
         blob(&event.event),
         text,
-        if event.closed() { None } else { outside.expires_ms }
+        if event.closed() { None } else { outside.expires_ms },
+        alarm,
+        severity
     ])?;
     Ok(Outcome::Stored)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::StoreError;
+use super::{StoreError, events};
 
 /// "TACT": marks the file as ours.
 const APPLICATION: i64 = 0x5441_4354;
@@ -19,7 +19,11 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/005_incidents.sql"),
     include_str!("../migrations/006_tags.sql"),
     include_str!("../migrations/007_access.sql"),
+    include_str!("../migrations/008_event_figures.sql"),
+    include_str!("../migrations/009_identity.sql"),
 ];
+/// The version of the schema that has figures of events beside them; what older collectors stored gets them then.
+const EVENT_FIGURES: i64 = 8;
 
 /// Opens the file for the writer.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
@@ -51,6 +55,9 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
     for (index, migration) in MIGRATIONS.iter().enumerate().skip(found.max(0) as usize) {
         let transaction = connection.transaction().map_err(wrong)?;
         transaction.execute_batch(migration).map_err(wrong)?;
+        if index as i64 + 1 == EVENT_FIGURES {
+            events::fill_figures(&transaction).map_err(wrong)?;
+        }
         transaction.pragma_update(None, "user_version", index as i64 + 1).map_err(wrong)?;
         transaction.commit().map_err(wrong)?;
     }
