@@ -22,7 +22,7 @@ use super::{Config, ConfigError, check, explain, locate};
 /// What every variable begins with.
 const PREFIX: &str = "TACIT_";
 /// Variables that begin like that and are no settings of the agent.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
     "TACIT_LOG",
     "TACIT_DATA",
     "TACIT_KEEP_PAGES",
@@ -30,6 +30,7 @@ const OTHERS: [&str; 8] = [
     "TACIT_TOKEN",
     "TACIT_ENROLL_TOKEN",
     "TACIT_COLLECTOR",
+    "TACIT_CA_FILE",
     "TACIT_BROKER",
 ];
 

@@ -32,6 +32,7 @@ fn write(folder: &Path, name: &str, unit: &str) -> PathBuf {
 
 fn systemd_analyze(arguments: &[&str], files: &[PathBuf]) -> Option<(bool, String)> {
     let Ok(out) = Command::new("systemd-analyze").args(arguments).args(files).output() else {
+        assert!(std::env::var_os("CI").is_none(), "systemd-analyze is missing: install systemd");
         eprintln!("There is no systemd-analyze here: nothing was tested.");
         return None;
     };

@@ -313,8 +313,7 @@ impl Rules {
             Ok(true) => {}
             Err(_) => return AuthResult::fail(ReasonCode::ServerUnavailable),
         }
-        let password = connect.password.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let (Some(user), Some(password)) = (connect.username.as_deref(), password) else {
+        let Some((user, password)) = super::credentials(connect) else {
             return AuthResult::fail(ReasonCode::BadUsernameOrPassword);
         };
         match self.access.check_password(from.ip(), user, password).await {

@@ -9,5 +9,13 @@ mod external;
 mod rules;
 mod tls;
 
+use mqtt5::packet::connect::ConnectPacket;
+
 pub use embedded::{BrokerError, Embedded, Guards, Line};
 pub use external::{Address, External};
+
+/// User and password that a client shows, if it shows both.
+fn credentials(connect: &ConnectPacket) -> Option<(&str, &str)> {
+    let password = std::str::from_utf8(connect.password.as_deref()?).ok()?;
+    Some((connect.username.as_deref()?, password))
+}

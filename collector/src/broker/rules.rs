@@ -13,12 +13,10 @@ pub fn may_publish(client: &str, topic: &str) -> bool {
 
 /// Whether `client` may subscribe to `filter`.
 pub fn may_subscribe(client: &str, filter: &str) -> bool {
-    let filter = filter.strip_prefix("$share/").and_then(|f| Some(f.split_once('/')?.1)).unwrap_or(filter);
-    let levels: Vec<&str> = filter.split('/').collect();
     if client.parse::<NodeId>().is_err() {
-        return matches!(levels.as_slice(), ["tacit", "1", _, ..]);
+        return may_tool_subscribe(filter);
     }
-    match levels.as_slice() {
+    match shared(filter).as_slice() {
         ["tacit", "1", _, "d", node, what] => *node == client && *what != "#",
         ["tacit", "1", _, "g", _, "config" | "+"] | ["tacit", "1", _, "c", "status"] => true,
         _ => false,
@@ -45,9 +43,15 @@ pub fn may_node_subscribe(site: &SiteId, node: &NodeId, filter: &str) -> bool {
     }
 }
 
-/// Whether a tool, which is known by its user, may subscribe to `filter`.
+/// Whether a tool may subscribe to `filter`.
 pub fn may_tool_subscribe(filter: &str) -> bool {
-    may_subscribe("Tool", filter)
+    matches!(shared(filter).as_slice(), ["tacit", "1", _, ..])
+}
+
+/// The levels of a filter, without the share that it may be read in.
+fn shared(filter: &str) -> Vec<&str> {
+    let filter = filter.strip_prefix("$share/").and_then(|f| Some(f.split_once('/')?.1)).unwrap_or(filter);
+    filter.split('/').collect()
 }
 
 #[cfg(test)]

@@ -236,8 +236,7 @@ impl Rules {
         if connect.will.is_some() {
             return Err((ReasonCode::NotAuthorized, "a tool only reads: it has no will".into()));
         }
-        let password = connect.password.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
-        let (Some(user), Some(password)) = (connect.username.as_deref(), password) else {
+        let Some((user, password)) = super::credentials(connect) else {
             let why = "it shows neither a certificate nor user and password (or an API token as the password)";
             return Err((ReasonCode::BadUsernameOrPassword, why.into()));
         };

@@ -46,6 +46,7 @@ fn systemd_understands_the_units() {
     let service = write("tacit-netns.service", &SERVICE.replace("/usr/bin/tacit-netns", PROGRAM));
     let socket = write("tacit-netns.socket", SOCKET);
     let Ok(out) = Command::new("systemd-analyze").args(["verify", "--man=no"]).args([service, socket]).output() else {
+        assert!(std::env::var_os("CI").is_none(), "systemd-analyze is missing: install systemd");
         eprintln!("There is no systemd-analyze here: nothing was tested.");
         return;
     };

@@ -7,12 +7,25 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// A string, or whatever else.
+/// A field of a line: a string, or whatever else.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum Field {
+pub enum Field {
+    /// Its text.
     Text(String),
+    /// `null`, which is too long, or an array, which is no text or stands there more than once.
     Other(IgnoredAny),
+}
+
+impl Field {
+    /// The text, if it is one.
+    #[must_use]
+    pub fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Other(IgnoredAny) => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,10 +60,7 @@ const LONGEST: usize = 128;
 #[must_use]
 pub fn parse(line: &[u8]) -> Option<Entry> {
     let object: Object = serde_json::from_slice(line).ok()?;
-    let text = |field: Option<Field>| match field {
-        Some(Field::Text(text)) if !text.is_empty() && text.len() <= LONGEST => Some(text),
-        Some(Field::Text(_) | Field::Other(IgnoredAny)) | None => None,
-    };
+    let text = |field: Option<Field>| field?.text().filter(|text| !text.is_empty() && text.len() <= LONGEST);
     let priority = text(object.priority).and_then(|p| p.parse::<u8>().ok());
     // What systemd itself writes is about a unit.
     let written_by = text(object.unit).filter(|unit| unit != "init.scope");

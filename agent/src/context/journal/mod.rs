@@ -8,7 +8,7 @@ mod counts;
 mod line;
 
 pub use counts::{Counts, LogCounts, Unit};
-pub use line::{Entry, parse};
+pub use line::{Entry, Field, parse};
 
 use std::ffi::OsStr;
 use std::time::Duration;

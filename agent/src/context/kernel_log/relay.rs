@@ -10,14 +10,13 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::time::{Instant, timeout};
 
 use super::{NAME, Reading};
 use crate::clock::Tick;
 use crate::context::child::Running;
-use crate::context::journal;
+use crate::context::journal::{self, Field};
 use crate::context::reporter::Reporter;
 use crate::source::Root;
 
@@ -119,14 +118,6 @@ async fn take(
     }
 }
 
-/// A string, or whatever else.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Field {
-    Text(String),
-    Other(IgnoredAny),
-}
-
 #[derive(Debug, Deserialize)]
 struct Object {
     #[serde(rename = "MESSAGE")]
@@ -148,10 +139,7 @@ struct Message {
 
 fn parse(line: &[u8]) -> Option<Message> {
     let object: Object = serde_json::from_slice(line).ok()?;
-    let text = |field: Option<Field>| match field {
-        Some(Field::Text(text)) => Some(text),
-        Some(Field::Other(IgnoredAny)) | None => None,
-    };
+    let text = |field: Option<Field>| field?.text();
     let at_us = text(object.at)?.parse().ok()?;
     // Without a facility it is the kernel's: that is what was asked for.
     let of_kernel = text(object.facility).is_none_or(|facility| facility == "0");

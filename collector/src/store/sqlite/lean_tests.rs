@@ -186,15 +186,7 @@ fn events_of_older_collectors_get_their_figures() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("tacit.db");
     let old = Connection::open(&path).unwrap();
-    for migration in [
-        include_str!("../migrations/001_first.sql"),
-        include_str!("../migrations/002_event_revision.sql"),
-        include_str!("../migrations/003_map.sql"),
-        include_str!("../migrations/004_map_spans.sql"),
-        include_str!("../migrations/005_incidents.sql"),
-        include_str!("../migrations/006_tags.sql"),
-        include_str!("../migrations/007_access.sql"),
-    ] {
+    for migration in &schema::MIGRATIONS[..7] {
         old.execute_batch(migration).unwrap();
     }
     old.pragma_update(None, "application_id", 0x5441_4354).unwrap();

@@ -11,7 +11,7 @@ use super::{StoreError, events};
 const APPLICATION: i64 = 0x5441_4354;
 
 /// Each is run once, in order; the file's `user_version` says how many were.
-const MIGRATIONS: &[&str] = &[
+pub const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/001_first.sql"),
     include_str!("../migrations/002_event_revision.sql"),
     include_str!("../migrations/003_map.sql"),
