@@ -22,7 +22,7 @@ pub enum User {
         role: Role,
         #[command(flatten)]
         #[allow(missing_docs)]
-        password: Password,
+        password: FromFile,
         #[command(flatten)]
         #[allow(missing_docs)]
         ask: Ask,
@@ -48,16 +48,16 @@ pub enum User {
         name: String,
         #[command(flatten)]
         #[allow(missing_docs)]
-        password: Password,
+        password: FromFile,
         #[command(flatten)]
         #[allow(missing_docs)]
         ask: Ask,
     },
 }
 
-/// Where a password is.
+/// Where a password is. (Not `Password`: arguments are grouped by the name of their type, and a command has that name already.)
 #[derive(Debug, Clone, Args)]
-pub struct Password {
+pub struct FromFile {
     /// File with the password in its first line.
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,

@@ -9,7 +9,7 @@ use tacit_collector::api::users::Users;
 use tacit_collector::store::{AccessLine, ApiToken, User};
 
 use super::{print, print_json};
-use crate::access::{AccessLog, OneUser, Password, Token as OfToken, User as OfUser};
+use crate::access::{AccessLog, FromFile, OneUser, Token as OfToken, User as OfUser};
 use crate::arguments::Ask;
 use crate::client::Client;
 use crate::output::{duration, now_ms, plain, table, utc};
@@ -34,7 +34,7 @@ pub fn user(what: &OfUser) -> Result<()> {
     }
 }
 
-fn read(password: &Password) -> Result<String> {
+fn read(password: &FromFile) -> Result<String> {
     read_password(password.password_file.as_deref())
 }
 
