@@ -203,7 +203,7 @@ impl Bench<'_> {
         let (mut trouble, mut found_s) = (None, None);
         subject.wait(Duration::from_secs(lasts), &self.stop, |watch| {
             let now = watch.now_s();
-            if found_s.is_none() && watch.alarmed_since(start_s) {
+            if found_s.is_none() && watch.alarmed_of(start_s) {
                 found_s = Some(now);
             }
             trouble = running.trouble();

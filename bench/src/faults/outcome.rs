@@ -75,10 +75,10 @@ pub struct Window {
     pub told_s: f64,
 }
 
-/// Judges a fault that ran. An alarm counts when it opens, or comes back, while the fault is at work; what it says may be
-/// renewed for a little longer.
+/// Judges a fault that ran. An alarm counts when it opens, or comes back, while the fault is at work, and is not of something that
+/// began before it; what it says may be renewed for a little longer.
 pub fn judge(fault: &Fault, window: Window, seen: &[Sighting]) -> Outcome {
-    let at_work = |s: &&Sighting| (window.start_s..=window.end_s).contains(&s.at_s);
+    let at_work = |s: &&Sighting| s.is_of(window.start_s) && s.at_s <= window.end_s;
     let alarms: Vec<&Sighting> = seen.iter().filter(|s| s.is_alarm() && s.opens).filter(at_work).collect();
     let mut outcome =
         Outcome { refused: None, ran_s: window.end_s - window.start_s, ..Outcome::refused(fault, String::new()) };
@@ -158,6 +158,7 @@ mod tests {
     fn alarm(at_s: f64, event: &str, fault: Option<&str>) -> Sighting {
         Sighting {
             at_s,
+            onset_s: at_s,
             event: event.into(),
             kind: "anomaly".into(),
             fault: fault.map(ToOwned::to_owned),
@@ -183,6 +184,8 @@ mod tests {
         for late in [alarm(99.0, "a", None), alarm(161.0, "a", None)] {
             assert!(!judge(&fault("cpu-hog"), WINDOW, &[late]).found());
         }
+        let of_the_one_before = Sighting { onset_s: 60.0, ..alarm(110.0, "a", None) };
+        assert!(!judge(&fault("cpu-hog"), WINDOW, &[of_the_one_before]).found(), "late news of the fault before");
         let context = Sighting { kind: "context".into(), ..alarm(110.0, "a", Some("cpu")) };
         assert!(!judge(&fault("cpu-hog"), WINDOW, &[context]).found(), "what happened is no alarm");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use tacit_collector::ingest::Live;
@@ -14,11 +14,16 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
+/// An onset is an estimate: so much before the start is still of it, in seconds.
+const BEFORE_S: f64 = 30.0;
+
 /// A phase of an event, as the collector had it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Sighting {
     /// When it came, seconds since the watch began (by a clock that never jumps).
     pub at_s: f64,
+    /// When what it tells of began, as the collector corrected it, on the same scale.
+    pub onset_s: f64,
     /// Which event.
     pub event: String,
     /// `anomaly`, `rule` or `context`.
@@ -46,6 +51,12 @@ impl Sighting {
     pub fn is_alarm(&self) -> bool {
         self.kind != "context"
     }
+
+    /// Whether it may be about what began at a time. Agents tell of their connections every five minutes, so what the map finds comes
+    /// late: while the next fault is at work it is news of the one before.
+    pub fn is_of(&self, start_s: f64) -> bool {
+        self.at_s >= start_s && self.onset_s >= start_s - BEFORE_S
+    }
 }
 
 /// Follows one node, on a task of its own.
@@ -72,6 +83,7 @@ impl Watch {
     /// Follows `node` from now on.
     pub fn start(runtime: &Runtime, mut live: Receiver<Live>, store: Arc<dyn Store>, node: NodeId) -> Self {
         let (began, state) = (Instant::now(), Arc::<Mutex<State>>::default());
+        let began_wall_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let shared = Arc::clone(&state);
         let task = runtime.spawn(async move {
             loop {
@@ -79,7 +91,8 @@ impl Watch {
                     Ok(Live::Event(from, id)) if from == node => {
                         if let Ok(Some(record)) = store.event(&node, id).await {
                             let at_s = began.elapsed().as_secs_f64();
-                            shared.lock().unwrap_or_else(PoisonError::into_inner).take(id, &record, at_s);
+                            let onset_s = record.onset_ms as f64 / 1e3 - began_wall_s;
+                            shared.lock().unwrap_or_else(PoisonError::into_inner).take(id, &record, at_s, onset_s);
                         }
                     }
                     Err(RecvError::Closed) => return,
@@ -110,6 +123,11 @@ impl Watch {
         self.lock().seen.iter().any(|s| s.is_alarm() && s.opens && s.at_s >= at_s)
     }
 
+    /// Whether an alarm opened, or came back, that may be about what began at a time.
+    pub fn alarmed_of(&self, start_s: f64) -> bool {
+        self.lock().seen.iter().any(|s| s.is_alarm() && s.opens && s.is_of(start_s))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,7 +140,7 @@ impl Drop for Watch {
 }
 
 impl State {
-    fn take(&mut self, id: EventId, record: &EventRecord, at_s: f64) {
+    fn take(&mut self, id: EventId, record: &EventRecord, at_s: f64, onset_s: f64) {
         let closed = record.event.phase == Phase::Close;
         let seq = record.event.head.seq;
         let before = self.known.get(&id);
@@ -132,7 +150,7 @@ impl State {
         }
         let again = !closed && before.is_some_and(|k| k.closed);
         let opens = before.is_none() || again;
-        self.seen.push(Sighting { at_s, opens, again, closes: closed, ..sighting(record) });
+        self.seen.push(Sighting { at_s, onset_s, opens, again, closes: closed, ..sighting(record) });
         let open = !closed && record.event.kind == EventKind::Anomaly;
         self.known.insert(id, Known { seq, closed, open });
     }
@@ -178,7 +196,7 @@ mod tests {
         let mut state = State::default();
         let id = EventId([1; 8]);
         let mut take = |phase, seq, at_s| {
-            state.take(id, &record(phase, seq), at_s);
+            state.take(id, &record(phase, seq), at_s, at_s);
             let last = state.seen.last().expect("one was taken");
             (last.opens, last.again, last.closes, state.known[&id].open)
         };
